@@ -1,0 +1,1 @@
+"""Whether a demanded expert may displace the victim that eviction names."""

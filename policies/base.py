@@ -1,0 +1,228 @@
+"""What a policy is: small protocols over int keys.
+
+An expert's key is ``moe_layer * n_experts + expert``. A version of it (an object at one
+precision) has the key ``expert_key * n_versions + version``; with one precision the two are equal.
+Tiers own bytes, pins and residency, so no policy can break the accounting. A policy's
+``__init__`` signature is its parameter schema; ``bind`` gives it the run's context afterwards.
+
+Life of an eviction policy in one demand event: ``on_use(keys)`` with every key that the event
+demanded (resident or not) in order of last occurrence, after which the policy counts all of them
+as present; then ``victim(blocked)`` (pure: it asks who would go) and ``on_evict(key)`` for each
+that goes, and ``on_evict`` for demanded keys that were not kept. A speculative transfer enters
+by ``on_insert(key)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.trace.core import Trace
+
+NEVER = 1 << 62
+"""Index of the next use of a key that is not used again."""
+
+NEEDS = frozenset(
+    {
+        "future",  # the demand of later events
+        "gate_weights",
+        "predictions",
+        "gate_top",
+        "recorded_residency",
+        "token_ids",
+    }
+)
+
+
+class Future(Protocol):
+    """The demand of the whole run, known beforehand; for oracles only."""
+
+    def next_uses(self, event: int) -> Sequence[int]:
+        """Return, for each key of event ``event`` in order, the event of its next use or NEVER."""
+
+    def next_use(self, key: int, event: int) -> int:
+        """Return the first event after ``event`` that demands ``key``, or NEVER."""
+
+    def keys(self, event: int) -> Sequence[int]:
+        """Return the keys that event ``event`` demands ([] past the end of the run)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a policy is told of the run, once, before it starts.
+
+    ``trace`` is what is replayed: predictions and records are looked up there by an event's ``rows``.
+    ``popularity`` [L, E] counts how often each expert is used in the named training trace (or in
+    this one, in which case the policy declares ``needs = {"future"}``).
+    """
+
+    n_layers: int
+    n_experts: int
+    top_k: int
+    n_versions: int
+    seed: int
+    future: Future | None = None
+    trace: Trace | None = None
+    popularity: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(slots=True)
+class Event:
+    """One layer step's demand, as policies see it.
+
+    ``keys`` are expert keys in order of last occurrence over (token, slot); ``tokens`` and
+    ``gate_mass`` (normalised over k, summed over tokens) align with it. ``rows`` are the trace rows
+    (token indices) of the step.
+    """
+
+    index: int
+    layer: int
+    keys: Sequence[int]
+    tokens: Sequence[int]
+    gate_mass: Sequence[float]
+    rows: Sequence[int]
+    decode: bool
+
+
+class Policy:
+    """Base of every policy: what it needs of the trace, and the run's context."""
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    cite: ClassVar[str] = ""
+    context: Context
+
+    def bind(self, context: Context) -> None:
+        """Take the run's context; called once, before anything else."""
+        self.context = context
+
+    def on_sequence_start(self) -> None:
+        """Forget what is kept per sequence; by default nothing is."""
+
+
+class Eviction(Policy):
+    """Who leaves a full pool; keeps only its own order."""
+
+    def on_use(self, keys: Sequence[int], event: int) -> None:
+        """Record one use of each key, in order; afterwards all of them count as present."""
+        raise NotImplementedError
+
+    def on_insert(self, key: int) -> None:
+        """A speculative transfer of ``key`` took its space; it was not used yet."""
+        raise NotImplementedError
+
+    def on_evict(self, key: int) -> None:
+        """``key`` left the pool, or was demanded and not kept."""
+        raise NotImplementedError
+
+    def victim(self, blocked: Container[int]) -> int | None:
+        """Return who would go, none of ``blocked``; None if nobody can. Changes nothing."""
+        raise NotImplementedError
+
+    def residency(self, event: Event) -> Sequence[bool] | None:
+        """Return which keys of the event are resident, if this policy replays a record; else None."""
+        return None
+
+
+class Admission(Policy):
+    """Whether a demanded key may displace the victim that eviction names."""
+
+    def order(self, keys: Sequence[int], event: int) -> Sequence[int]:
+        """Return the missed keys in the order in which they ask for space."""
+        return keys
+
+    def admits(self, key: int, victim: int, event: int) -> bool:
+        """Return whether ``key`` takes the place of ``victim``; if not, it is streamed."""
+        raise NotImplementedError
+
+
+class Partition(Policy):
+    """How a tier's capacity is divided into pools, each with an eviction policy of its own."""
+
+    def pools(self, capacity_bytes: int, layer_bytes: Sequence[int]) -> Sequence[tuple[int, Sequence[int]]]:
+        """Return (capacity in bytes, layers) of each pool; the layers are a partition of all.
+
+        ``layer_bytes`` [L] is the size of one expert of each layer at main precision.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """An expert that a prefetcher wants: its key, the layer step it is for, its rank score."""
+
+    key: int
+    layer: int
+    """Layers ahead of the layer that was just routed: 1 is the next one (wraps into the next pass)."""
+    score: float = 1.0
+
+
+class Prefetch(Policy):
+    """What to load before it is demanded; asked once after each layer's routing."""
+
+    shields: ClassVar[bool] = True
+    """Whether predicted experts are spared by eviction until their layer step has been routed."""
+
+    def wishes(self, event: Event, resident: Container[int]) -> Sequence[Wish]:
+        """Return what is predicted for later layers, most wanted first (resident ones too)."""
+        raise NotImplementedError
+
+
+class Precision(Policy):
+    """At which precision each demanded expert is wanted, and what is acceptable instead."""
+
+    def wanted(self, event: Event) -> Sequence[int]:
+        """Return the version (index into the run's precisions) wanted for each key of the event."""
+        raise NotImplementedError
+
+    def accepts(self, version: int, wanted: int) -> bool:
+        """Return whether a resident ``version`` serves where ``wanted`` was asked for."""
+        return version == wanted
+
+
+class Place(IntEnum):
+    """What happens to a missed expert."""
+
+    FETCH = 0
+    CPU = 1
+    SKIP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A placement: where, and how many MoE layers later its output is combined (deferral)."""
+
+    place: Place = Place.FETCH
+    defer_layers: int = 0
+
+
+class Placement(Policy):
+    """Where each missed expert is computed."""
+
+    uses_cpu: ClassVar[bool] = False
+
+    def place(self, event: Event, missed: Sequence[int], in_dram: Sequence[bool]) -> Sequence[Placed]:
+        """Return a placement for each missed key; CPU only where the key is in DRAM."""
+        raise NotImplementedError
+
+
+class Routing(Policy):
+    """Rewrites a step's demand after its lookups: drop, substitute, prefer what is cached."""
+
+    rewrites: ClassVar[bool] = True
+
+    def rewrite(self, event: Event, hit: Sequence[bool]) -> Sequence[int]:
+        """Return, for each key of the event, the key that serves it, or -1 to drop it."""
+        raise NotImplementedError
+
+
+class Order(Policy):
+    """In which order a step's missed experts are asked for."""
+
+    def order(self, event: Event, missed: Sequence[int]) -> Sequence[int]:
+        """Return the missed keys in the order in which their transfers are queued."""
+        raise NotImplementedError

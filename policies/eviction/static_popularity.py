@@ -1,0 +1,41 @@
+"""Static popularity: keep the experts that are popular in a training trace."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from policies.base import Context, Eviction
+from policies.eviction.heap import LazyHeap
+
+
+class StaticPopularity(Eviction):
+    """Evicts the expert that the training trace used least, of equal ones the lowest key."""
+
+    needs = frozenset({"future"})  # unless a training trace is named, popularity is counted in this one
+    cite = "Kamahori et al., Fiddler, ICLR 2025, arXiv 2402.07033 (experts placed by popularity)"
+
+    def __init__(self) -> None:
+        self.heap: LazyHeap[int] = LazyHeap()
+
+    def bind(self, context: Context) -> None:
+        """Take the counts, flattened so that an expert's key is its index."""
+        super().bind(context)
+        assert context.popularity is not None
+        self.popularity: list[int] = context.popularity.ravel().tolist()
+
+    def on_use(self, keys: Sequence[int], event: int) -> None:
+        """Enter the keys; how often they are used here changes nothing."""
+        for key in keys:
+            self.on_insert(key)
+
+    def on_insert(self, key: int) -> None:
+        """Enter ``key`` under its popularity."""
+        self.heap.put(key, self.popularity[key // self.context.n_versions])
+
+    def on_evict(self, key: int) -> None:
+        """Forget ``key``."""
+        self.heap.remove(key)
+
+    def victim(self, blocked: Container[int]) -> int | None:
+        """Return the least popular key that is not blocked."""
+        return self.heap.first(blocked)

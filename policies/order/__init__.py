@@ -1,0 +1,1 @@
+"""In which order a step's missed experts are asked for."""

@@ -1,0 +1,1 @@
+"""How a tier's capacity is divided into pools."""

@@ -1,0 +1,1 @@
+"""Where each missed expert is computed."""

@@ -1,0 +1,1 @@
+"""At which precision each demanded expert is wanted."""

@@ -1,0 +1,1 @@
+"""What to load before it is demanded."""

@@ -1,0 +1,153 @@
+"""The table of policies: axis, name, class; and the one way to make them.
+
+A policy is named in it, announced by an installed package as an entry point ``AXIS.NAME`` of the
+group ``moesim.policies``, or given as ``path/to/file.py:Class``. Classes are imported when asked
+for. Parameters are those of ``__init__``, checked against its annotations.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from policies import base
+from policies.base import Policy
+from policies.parameters import construct
+from simulator.errors import InputError, did_you_mean
+
+GROUP = "moesim.policies"
+
+AXES: dict[str, type[Policy]] = {
+    "eviction": base.Eviction,
+    "admission": base.Admission,
+    "partition": base.Partition,
+    "prefetch": base.Prefetch,
+    "precision": base.Precision,
+    "placement": base.Placement,
+    "routing": base.Routing,
+    "order": base.Order,
+}
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "eviction": {
+        "lru": "policies.eviction.lru:LRU",
+        "lfu": "policies.eviction.lfu:LFU",
+        "fifo": "policies.eviction.fifo:FIFO",
+        "random": "policies.eviction.random_:RandomEviction",
+        "static-popularity": "policies.eviction.static_popularity:StaticPopularity",
+        "belady": "policies.eviction.belady:Belady",
+    },
+    "admission": {
+        "always": "policies.admission.always:Always",
+        "belady-bypass": "policies.admission.belady_bypass:BeladyBypass",
+    },
+    "partition": {
+        "global": "policies.partition.global_:Global",
+        "per-layer": "policies.partition.per_layer:PerLayer",
+    },
+    "prefetch": {
+        "none": "policies.prefetch.none:NoPrefetch",
+        "oracle": "policies.prefetch.oracle:Oracle",
+        "gate-lookahead": "policies.prefetch.gate_lookahead:GateLookahead",
+    },
+    "precision": {"fixed": "policies.precision.fixed:Fixed"},
+    "placement": {"fetch": "policies.placement.fetch:Fetch", "cpu": "policies.placement.cpu:Cpu"},
+    "routing": {"as-recorded": "policies.routing.as_recorded:AsRecorded"},
+    "order": {"as-routed": "policies.order.as_routed:AsRouted"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A row of ``moesim list policies``."""
+
+    axis: str
+    name: str
+    doc: str
+    cite: str
+
+
+def create(axis: str, spec: str | Mapping[str, Any], where: str | None = None) -> Any:
+    """Return a new, unbound policy of an axis: an instance of the axis's class in ``policies.base``.
+
+    ``spec`` is a name, ``path/to/file.py:Class`` (from the working directory), or a mapping of
+    ``name`` (either of these) and parameters. ``where`` is the option to blame.
+    Errors: InputError (unknown name, unusable file, parameter that the policy does not take).
+    """
+    where = where or f"policies.{axis}"
+    given = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(where, "the policy's name is missing", "write 'lru', or '{name: lfu, PARAMETER: ...}'")
+    return construct(_find(axis, name, where), name, given, where)
+
+
+def check_needs(policy: Policy, trace_offers: Container[str], trace_name: str) -> None:
+    """Refuse a trace that cannot feed a policy. Errors: InputError (names policy, need and trace)."""
+    lacks = sorted(need for need in policy.needs if need not in trace_offers)
+    if lacks:
+        kind = type(policy)
+        names = {ref: f"{name} ({axis})" for axis, table in BUILT_IN.items() for name, ref in table.items()}
+        name = names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__qualname__)
+        needs = ", ".join(sorted(policy.needs))
+        raise InputError(trace_name, f"the policy {name} needs {needs}", f"the trace has no {', '.join(lacks)}")
+
+
+def listing() -> list[Listed]:
+    """Return every policy that has a name, by axis."""
+    rows = []
+    for axis in AXES:
+        for name in _names(axis):
+            kind = _find(axis, name, f"policies.{axis}")
+            rows.append(Listed(axis, name, (kind.__doc__ or "").strip().partition("\n")[0], kind.cite))
+    return rows
+
+
+@cache
+def _names(axis: str) -> dict[str, str]:
+    """Return ``module:Class`` of each named policy of an axis; built-in names cannot be taken."""
+    names = dict(BUILT_IN[axis])
+    for point in sorted(entry_points(group=GROUP)):
+        of, _, name = point.name.partition(".")
+        if of == axis:
+            names.setdefault(name, point.value)
+    return names
+
+
+@cache
+def _find(axis: str, name: str, where: str) -> type[Policy]:
+    names = _names(axis)
+    ref = names.get(name, name)
+    source, _, attribute = ref.rpartition(":")
+    if name not in names and not source.endswith(".py"):
+        raise InputError(where, f"unknown policy '{name}'", did_you_mean(name, names))
+    try:
+        module = import_module(source) if name in names else _load_file(Path(source))
+    except Exception as error:  # whatever the code of a third party does when it is imported
+        raise InputError(where, f"cannot load {source}: {type(error).__name__}: {error}") from error
+    found = vars(module).get(attribute)
+    wanted = AXES[axis]
+    if not isinstance(found, type) or not issubclass(found, wanted):
+        kinds = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, wanted)]
+        hint = did_you_mean(attribute, kinds) if kinds else "it must derive from policies.base." + wanted.__name__
+        raise InputError(where, f"{source} has no {axis} policy '{attribute}'", hint)
+    return found
+
+
+def _load_file(path: Path) -> ModuleType:
+    name = "moesim_policy_" + path.resolve().as_posix().replace("/", "_").replace(".", "_")
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,1 @@
+"""Whether a step's demand is rewritten after its lookups."""

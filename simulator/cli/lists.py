@@ -1,0 +1,110 @@
+"""``moesim list`` and ``moesim schema``: what there is to name, and what files may hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+import typer
+
+from simulator.errors import InputError, did_you_mean
+
+Row = tuple[str, str]
+
+
+def list_(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="models, hardware, systems, policies, traces, experiments, figures")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """List what can be named in an experiment."""
+    if kind not in KINDS:
+        raise InputError(f"list {kind}", "unknown kind", did_you_mean(kind, KINDS))
+    rows = list(KINDS[kind]())
+    if as_json:
+        print(json.dumps([{"name": name, "title": title} for name, title in rows], indent=2))
+        return
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, title in rows:
+        print(f"{name:<{width}}  {title}")
+
+
+def schema(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="experiment, hardware, model")] = "experiment",
+) -> None:
+    """Print the JSON Schema of a file, for editors."""
+    from simulator.config.experiment import Experiment
+    from simulator.hardware import HardwareProfile
+    from simulator.model.spec import ModelSpec
+
+    kinds = {"experiment": Experiment, "hardware": HardwareProfile, "model": ModelSpec}
+    if kind not in kinds:
+        raise InputError(f"schema {kind}", "unknown kind", did_you_mean(kind, kinds))
+    print(json.dumps(kinds[kind].model_json_schema(), indent=2))
+
+
+def _models() -> Iterable[Row]:
+    from simulator import data
+    from simulator.model.load import load_model
+
+    for name in data.names("models"):
+        m = load_model(name)
+        yield name, f"{m.title}: {len(m.moe_layers)} x {m.n_experts} x {m.top_k}, {m.total_params / 1e9:.1f} B weights"
+
+
+def _hardware() -> Iterable[Row]:
+    from simulator import data
+    from simulator.hardware import load_hardware
+
+    for name in data.names("hardware_profiles"):
+        yield name, load_hardware(name).title
+
+
+def _systems() -> Iterable[Row]:
+    from simulator.sweep import load_system, system_names
+
+    for name in system_names():
+        system = load_system(name, "list systems")
+        yield name, system.title + (f" [{system.cite}]" if system.cite else "")
+
+
+def _policies() -> Iterable[Row]:
+    from policies.registry import listing
+
+    for axis, name, line, cite in listing():
+        yield f"{axis}: {name}", line + (f" [{cite}]" if cite else "")
+
+
+def _traces() -> Iterable[Row]:
+    from simulator import data
+    from simulator.trace.parquet import read_header
+
+    for name in data.names("traces"):
+        h = read_header(data.folder("traces") / f"{name}.parquet")
+        yield name, f"{h.model}: {h.n_layers} x {h.n_experts} x {h.top_k}, {h.prompt_source or 'prompts not named'}"
+
+
+def _experiments() -> Iterable[Row]:
+    from simulator import data
+    from simulator.config.yaml_file import read_yaml
+
+    for name in data.names("experiments"):
+        found = read_yaml(data.folder("experiments") / f"{name}.yaml").data
+        yield name, " ".join(str(found.get("description", "")).split())
+
+
+def _figures() -> Iterable[Row]:
+    from simulator.plots import listing
+
+    yield from listing()
+
+
+KINDS: dict[str, Callable[[], Iterable[Row]]] = {
+    "models": _models,
+    "hardware": _hardware,
+    "systems": _systems,
+    "policies": _policies,
+    "traces": _traces,
+    "experiments": _experiments,
+    "figures": _figures,
+}

@@ -1,0 +1,105 @@
+"""``moesim run``: an experiment file in, a table and figures out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from simulator.results import RunResult
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="a .yaml file, or a name of `list experiments`")],
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a dotted key")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="results folder [results/NAME]")] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace another run's results")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+) -> None:
+    """Run an experiment with its sweep; write table, tokens, manifest and figures."""
+    from simulator.results import summary_row
+    from simulator.runner import run_experiment
+
+    with _Bar() as bar:
+        done = run_experiment(
+            experiment, set_ or [], out, force=force, command=["moesim", *sys.argv[1:]], progress=bar.update
+        )
+    for warning in done.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if as_json:
+        print(json.dumps([summary_row(r) for r in done.runs], indent=2))
+        return
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(_table(done.runs))
+    print(f"results: {done.out}")
+    for figure in done.figures:
+        if figure.suffix != ".csv":
+            print(f"figure:  {figure}")
+
+
+class _Bar:
+    """A progress bar on a terminal's stderr; nothing in a pipe."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (TextColumn("run {task.fields[n]} of {task.fields[of]}"), BarColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self.progress.add_task("", total=None, n=1, of=1)
+
+    def __enter__(self) -> _Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def update(self, done: int, runs: int, per_mille: int) -> None:
+        """Show the share of all runs that is done."""
+        self.progress.update(
+            self.task, total=runs * 1000, completed=done * 1000 + per_mille, n=min(done + 1, runs), of=runs
+        )
+
+
+def _table(runs: list[RunResult]) -> Table:
+    from rich.table import Table
+
+    from simulator.metrics import METRICS
+
+    shown = [metric for metric in METRICS if metric.shown]
+    names = ("system", "model", "hardware", "trace")
+    told_apart = [name for name in names if len({run.identity[name] for run in runs}) > 1 or name == "system"]
+    swept = [key for key in runs[0].swept if key not in told_apart]
+    if any(run.identity["seed"] != runs[0].identity["seed"] for run in runs):
+        told_apart.append("seed")
+    table = Table(title=str(runs[0].identity["experiment"]))
+    for name in (*told_apart, *swept):
+        table.add_column(name.removeprefix("memory."), overflow="fold")
+    for metric in shown:
+        table.add_column(metric.name.replace("_", " "), justify="right")
+    for run in runs:
+        who = [str(run.identity[name]) for name in told_apart] + [_value(run.swept[key]) for key in swept]
+        table.add_row(*who, *(_number(run.metrics[metric.name]) for metric in shown))
+    return table
+
+
+def _value(value: object) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1 else f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
+    return str(value)

@@ -1,0 +1,1 @@
+"""How YAML files and quantities with units are read."""

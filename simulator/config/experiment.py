@@ -1,0 +1,140 @@
+"""The experiment file: what is replayed, on what, under which policies, over which sweep."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from simulator.config.units import Bytes, BytesPerSecond, Nanoseconds, parse_bytes
+from simulator.model.precision import Precision, UniformPrecision
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+PolicyName = str | dict[str, Any]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Workload(_Strict):
+    """Which sequences run, how many at a time, and how prompts are cut (``prefill_chunk: 0`` is whole)."""
+
+    batch_size: Positive = 1
+    max_sequences: Positive | None = None
+    prefill_chunk: Annotated[int, Field(ge=0)] = 0
+    mixed: bool = False
+
+
+class CacheSize(_Strict):
+    """A cache by size, by its share of all experts at main precision, or by experts a layer."""
+
+    bytes: Bytes | None = None
+    fraction: Share | None = None
+    experts_per_layer: Positive | None = None
+
+
+def _cache_size(value: object) -> object:
+    if isinstance(value, (dict, CacheSize)) or value is None:
+        if isinstance(value, dict) and len(value) != 1:
+            raise ValueError("give one of fraction, experts_per_layer, bytes; or a size such as '12 GiB'")
+        return value
+    return CacheSize.model_construct(bytes=parse_bytes(value))
+
+
+Cache = Annotated[CacheSize, BeforeValidator(_cache_size)]
+
+
+class Memory(_Strict):
+    """Caches of experts by tier. Without a CPU cache, a machine with a GPU keeps all experts in DRAM.
+
+    ``kv: reserve`` sets the KV cache of the longest context aside; ``grow`` takes it from the GPU's
+    expert cache as the contexts grow.
+    """
+
+    gpu_expert_cache: Cache | None = None
+    cpu_expert_cache: Cache | None = None
+    kv: Literal["reserve", "grow"] = "reserve"
+
+
+class Precisions(_Strict):
+    """Precisions of the experts, main first (default: the model's own), and of everything else."""
+
+    experts: tuple[Precision, ...] | None = None
+    dense: UniformPrecision | None = None
+
+
+class Policies(_Strict):
+    """One policy for each axis: a name, or ``{name: ..., parameter: ...}``, or ``path/to/file.py:Class``."""
+
+    eviction: PolicyName = "lru"
+    cpu_eviction: PolicyName | None = None
+    admission: PolicyName = "always"
+    partition: PolicyName = "global"
+    prefetch: PolicyName = "none"
+    precision: PolicyName = "fixed"
+    placement: PolicyName = "fetch"
+    routing: PolicyName = "as-recorded"
+    order: PolicyName = "as-routed"
+
+
+class OverheadConfig(_Strict):
+    """What the runtime's thread costs: per pass, per miss, and by bytes loaded and evicted (as rates)."""
+
+    per_pass: Nanoseconds = 0
+    per_miss: Nanoseconds = 0
+    load_rate: BytesPerSecond = 0
+    evict_rate: BytesPerSecond = 0
+    when: Literal["before", "beside"] = "before"
+
+
+class Runtime(_Strict):
+    """How the inference engine moves and computes experts; docs/timing.md defines each word."""
+
+    overlap: Literal["expert", "layer"] = "expert"
+    parts: Positive = 1
+    parts_order: Literal["expert", "matrix"] = "expert"
+    evict: Literal["on_insert", "after_event"] = "on_insert"
+    preemption: Literal["chunk", "none"] = "chunk"
+    cancel: Literal["none", "queued", "chunk"] = "queued"
+    staging_buffers: Positive = 2
+    host_staging_chunks: Positive = 8
+    tiers: Literal["inclusive", "exclusive"] = "inclusive"
+    overhead: OverheadConfig = OverheadConfig()
+
+
+class Sweep(_Strict):
+    """All combinations of the grid's values (dotted keys), each with every seed."""
+
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+
+
+class Experiment(_Strict):
+    """One YAML file; ``system`` names a bundle of policies and runtime settings that the file's own override."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    model: str
+    hardware: str
+    trace: str
+    workload: Workload = Workload()
+    system: str | None = None
+    policies: Policies = Policies()
+    runtime: Runtime = Runtime()
+    memory: Memory = Memory()
+    precision: Precisions = Precisions()
+    sweep: Sweep = Sweep()
+    figures: tuple[str, ...] = ()
+
+
+class System(_Strict):
+    """A preset: what it stands for, and the policies and runtime settings that make it."""
+
+    name: str
+    title: str
+    cite: str = ""
+    notes: str = ""
+    policies: dict[str, PolicyName] = {}
+    runtime: dict[str, Any] = {}

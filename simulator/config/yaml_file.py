@@ -1,0 +1,134 @@
+"""Strict YAML: one line that says file, line, key, value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from simulator import data as data_folders
+from simulator.config.faults import Path_, explain
+from simulator.errors import InputError, did_you_mean
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file as plain data, with the line of every key and list entry by its path."""
+
+    path: Path
+    data: dict[Any, Any]
+    lines: dict[Path_, int] = field(default_factory=dict)
+
+    def validate(self, model: type[M]) -> M:
+        """Return the data as ``model``; raise InputError at the offending line."""
+        return validate_mapping(self.data, model, str(self.path), self.lines)
+
+
+class _Reader:
+    """Builds plain data from YAML nodes and remembers lines; refuses duplicate keys."""
+
+    def __init__(self, path: Path, loader: yaml.SafeLoader) -> None:
+        self.path, self.loader = path, loader
+        self.lines: dict[Path_, int] = {}
+        self.open: set[int] = set()
+
+    def refuse(self, node: yaml.Node, what: str, hint: str = "") -> InputError:
+        return InputError(f"{self.path}:{node.start_mark.line + 1}", what, hint)
+
+    def build(self, node: yaml.Node, at: Path_ = ()) -> Any:
+        self.lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return self.loader.construct_object(node, deep=True)
+        if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
+            raise self.refuse(node, f"tag {node.tag}", "plain values, lists and mappings only")
+        if id(node) in self.open:
+            raise self.refuse(node, "an alias that contains itself")
+        self.open.add(id(node))
+        built: Any
+        if isinstance(node, yaml.SequenceNode):
+            built = [self.build(entry, (*at, i)) for i, entry in enumerate(node.value)]
+        else:
+            built = self.mapping(node, at)
+        self.open.discard(id(node))
+        return built
+
+    def mapping(self, node: yaml.Node, at: Path_) -> dict[Any, Any]:
+        built: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                raise self.refuse(key_node, "merge key '<<'", "spell the keys out")
+            key = self.build(key_node, (*at, "<key>"))
+            self.lines.pop((*at, "<key>"), None)
+            where = ".".join(map(str, (*at, key)))
+            if not isinstance(key, Hashable):
+                raise self.refuse(key_node, "a key that is a list or a mapping", "keys are words")
+            if key in built:
+                raise self.refuse(
+                    key_node, f"{where}: duplicate key", f"first on line {self.lines[(*at, key)]}"
+                )
+            self.lines[(*at, key)] = key_node.start_mark.line + 1
+            built[key] = self.build(value_node, (*at, key))
+        return built
+
+
+def read_yaml(path: str | Path) -> Document:
+    """Read one YAML mapping with the safe loader; InputError if it is missing or not well formed."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(str(path), "no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(str(path), f"cannot be read as text: {error}") from None
+    try:
+        loader = yaml.SafeLoader(text)
+        reader = _Reader(path, loader)
+        node = loader.get_single_node()
+        built = {} if node is None else reader.build(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise InputError(f"{path}{line}", f"not valid YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(str(path), f"not valid YAML: {error}") from None
+    if not isinstance(built, dict):
+        raise InputError(f"{path}:1", "not a mapping", "the file holds 'key: value' lines")
+    return Document(path, built, reader.lines)
+
+
+def load_yaml(path: str | Path, model: type[M]) -> M:
+    """Read ``path`` and validate it as ``model``; InputError with file and line."""
+    return read_yaml(path).validate(model)
+
+
+def validate_mapping(
+    data: Mapping[Any, Any], model: type[M], where: str, lines: Mapping[Path_, int] | None = None
+) -> M:
+    """Return ``data`` as ``model``; ``where`` names its origin, ``lines`` its keys' lines if known."""
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        raise explain(error, model, where, data, lines or {}) from None
+
+
+def find_named(kind: data_folders.Kind, name_or_path: str) -> Path:
+    """Return the file of a name in the data folder of ``kind``, or of a path; InputError if there is none."""
+    suffix = data_folders.SUFFIX[kind]
+    if "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith((suffix, ".yml")):
+        path = Path(name_or_path).expanduser()
+        if not path.is_file():
+            raise InputError(name_or_path, "no such file")
+        return path
+    known = data_folders.names(kind)
+    if name_or_path not in known:
+        singular = {"hardware_profiles": "hardware profile"}.get(kind, kind.removesuffix("s"))
+        raise InputError(
+            name_or_path, f"unknown {singular}", f"{did_you_mean(name_or_path, known)} (or a path)"
+        )
+    return data_folders.folder(kind) / f"{name_or_path}{suffix}"

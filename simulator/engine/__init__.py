@@ -1,0 +1,1 @@
+"""What happens: a pass is played through tiers, links and compute units (docs/timing.md)."""

@@ -1,0 +1,224 @@
+"""From a resolved experiment to a simulation that can run: models, machine, tiers and policies joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from policies.base import Context, Eviction, Partition, Policy
+from policies.registry import check_needs, create
+from simulator.config.experiment import Experiment
+from simulator.engine import machine as machines
+from simulator.engine.costs import Costs, ModelCosts, TraceCosts
+from simulator.engine.decide import Decider, PolicySet
+from simulator.engine.demand import Pass, Record
+from simulator.engine.fabric import Fabric
+from simulator.engine.future import KnownFuture
+from simulator.engine.loader import Loader
+from simulator.engine.merged import MergedPlayer
+from simulator.engine.plan import MachinePlan, RuntimePlan
+from simulator.engine.player import Player
+from simulator.engine.simulation import Simulation
+from simulator.engine.tiers import Pool, Tier
+from simulator.engine.workload import Workload, batches
+from simulator.errors import InputError
+from simulator.hardware import HardwareProfile
+from simulator.model.load import TraceModel
+from simulator.model.spec import ModelSpec
+from simulator.trace.core import Trace
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What an experiment names, loaded."""
+
+    experiment: Experiment
+    model: ModelSpec | TraceModel
+    hardware: HardwareProfile
+    trace: Trace
+    seed: int
+
+
+class Run:
+    """One run, put together. ``capacity`` has the bytes of each caching tier; ``layer_bytes`` of one expert."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        experiment, trace = inputs.experiment, inputs.trace
+        _check_trace_fits_model(inputs)
+        self.tiers = machines.tiers_used(experiment, inputs.hardware)
+        self.machine: MachinePlan = machines.machine_plan(inputs.hardware, self.tiers, experiment.runtime.preemption)
+        self.runtime: RuntimePlan = machines.runtime_plan(experiment)
+        self.costs: Costs = _costs(inputs)
+        self.layer_bytes = self.costs.sizes[0]
+        self.n_versions = len(self.costs.sizes)
+        self.n_experts = trace.header.n_experts
+        self.capacity = {
+            tier: machines.cache_bytes(f"memory.{tier}_expert_cache", cache, self.layer_bytes, self.n_experts)
+            for tier in self.tiers[:-1]
+            if (cache := getattr(experiment.memory, f"{tier}_expert_cache")) is not None
+        }
+        self.policies = self._policies()
+        needed = {word for policy in self.policies.values() for word in policy.needs}
+        needed |= self._new_eviction(0).needs
+        grow = self.capacity[self.tiers[0]] if experiment.memory.kv == "grow" else None
+        w = experiment.workload
+        schedule = list(
+            batches(
+                trace,
+                batch_size=w.batch_size,
+                prefill_chunk=w.prefill_chunk,
+                mixed=w.mixed,
+                max_sequences=w.max_sequences,
+            )
+        )
+        self.workload = Workload(
+            trace, schedule, self.costs, with_mass="gate_weights" in needed, growing_cache=grow
+        )
+        self._check_memory()
+        self.future: KnownFuture | None = None
+        self.partition: Partition = create("partition", experiment.policies.partition)  # type: ignore[assignment]
+
+    def events(self) -> list[list[int]]:
+        """Return the keys of every layer step of the run, in order."""
+        return [keys for demands in self.workload.demands() for keys in demands]
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _policies(self) -> dict[str, Policy]:
+        axes = ("admission", "prefetch", "precision", "placement", "routing", "order")
+        chosen = {axis: create(axis, getattr(self.inputs.experiment.policies, axis)) for axis in axes}
+        for policy in [*chosen.values(), self._new_eviction(0)]:
+            check_needs(policy, self.inputs.trace.offers(), self.inputs.experiment.trace)
+        if getattr(chosen["placement"], "uses_cpu", False) and "gpu_to_cpu" not in [x.name for x in self.machine.links]:
+            raise InputError(
+                "policies.placement", "computes experts on the CPU", f"{self.inputs.hardware.name} has no GPU beside one"
+            )
+        if self.runtime.exclusive and "gpu_to_cpu" not in [x.name for x in self.machine.links]:
+            raise InputError("runtime.tiers", "exclusive needs a link gpu_to_cpu", "use inclusive")
+        return chosen
+
+    def _new_eviction(self, tier: int) -> Eviction:
+        spec = self.inputs.experiment.policies
+        policy = create("eviction", spec.cpu_eviction if tier and spec.cpu_eviction is not None else spec.eviction)
+        assert isinstance(policy, Eviction)
+        return policy
+
+    def _check_memory(self) -> None:
+        w, m = self.workload, self.inputs.experiment.memory
+        largest = max(max(sizes) for sizes in self.costs.sizes)
+        staging = {self.tiers[0]: self.runtime.staging_buffers * largest}
+        if len(self.tiers) == 3:
+            chunk = next(x.chunk_bytes for x in self.machine.links if x.source == 2) or largest
+            staging[self.tiers[1]] = self.runtime.host_staging_chunks * chunk
+        context = w.longest_context * self.inputs.experiment.workload.batch_size
+        kv = self.costs.kv_bytes(context)
+        top = self.tiers[0]
+        if m.kv == "grow" and self.capacity[top] - kv < largest:
+            raise InputError(f"memory.{top}_expert_cache", "the KV cache grows over all of it", "use a larger cache")
+        machines.check_fits(
+            self.inputs.hardware,
+            self.tiers,
+            self.capacity,
+            self.costs,
+            kv_bytes=0 if m.kv == "grow" else kv,
+            pass_tokens=w.largest_pass,
+            staging=staging,
+            all_experts=self.n_experts * sum(sum(sizes) for sizes in self.costs.sizes),
+        )
+
+    def pools(self, tier: int) -> list[tuple[int, list[int]]]:
+        """Return (capacity, layers) of each pool of a caching tier."""
+        found = self.partition.pools(self.capacity[self.tiers[tier]], self.layer_bytes)
+        return [(capacity, list(layers)) for capacity, layers in found]
+
+    def context(self) -> Context:
+        """Return what the policies are told of the run."""
+        header = self.inputs.trace.header
+        counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = np.zeros((header.n_layers, self.n_experts), np.int64)
+        rows = sorted({row for batch in self.workload.schedule for row in batch.rows})
+        keys = self.workload.keys[rows]
+        np.add.at(counts.reshape(-1), keys[keys >= 0], 1)
+        return Context(
+            n_layers=header.n_layers,
+            n_experts=self.n_experts,
+            top_k=header.top_k,
+            n_versions=self.n_versions,
+            seed=self.inputs.seed,
+            future=self.future,
+            trace=self.inputs.trace,
+            popularity=counts,
+        )
+
+    def simulation(self, keep: Callable[[Pass, Record], None], *, merge: bool = True) -> Simulation:
+        """Return the simulation; ``merge`` allows the speed hack where it applies."""
+        needs = set().union(*(p.needs for p in self.policies.values()), self._new_eviction(0).needs)
+        if "future" in needs and self.future is None:
+            self.future = KnownFuture(self.events())
+        context = self.context()
+        stride = self.n_experts * self.n_versions
+        sizes = self.costs.sizes
+        n = self.n_versions
+
+        def size_of(key: int) -> int:
+            return sizes[key % n][key // stride]
+
+        tiers: list[Tier] = []
+        bound: list[Policy] = list(self.policies.values())
+        for i, name in enumerate(self.tiers[:-1]):
+            pools = []
+            for capacity, layers in self.pools(i):
+                policy = self._new_eviction(i)
+                bound.append(policy)
+                pools.append((Pool(capacity, policy), layers))
+            tiers.append(Tier(name, pools, size_of, stride))
+        for policy in bound:
+            policy.bind(context)
+        fabric = Fabric(self.machine, self.runtime.host_staging_chunks)
+        top, host = tiers[0], tiers[1] if len(tiers) == 2 else None
+        loader = Loader(fabric, self.runtime, top, host, len(self.tiers))
+        chosen = PolicySet(**self.policies)  # type: ignore[arg-type]
+        decider = Decider(
+            top, host, loader, chosen, n_versions=n, after_event=self.runtime.evict == "after_event"
+        )
+        player = Player(fabric, loader, decider, self.costs, self.runtime, n)
+        merged = None
+        if merge and MergedPlayer.applies(player, self.machine, self.runtime, n):
+            merged = MergedPlayer(player, self.machine, list(self.layer_bytes))
+
+        def resize(capacity: int) -> None:
+            shares = self.partition.pools(capacity, self.layer_bytes)
+            for pool, (share, _) in zip(top.pools, shares, strict=True):
+                top.resize(pool, share)
+
+        return Simulation(player, merged, bound, keep, resize)
+
+
+def _costs(inputs: Inputs) -> Costs:
+    hardware, model = inputs.hardware, inputs.model
+    if isinstance(model, TraceModel):
+        return TraceCosts(model, hardware.main_unit)
+    precision = inputs.experiment.precision
+    if precision.dense is not None:
+        model = model.model_copy(update={"dense_precision": precision.dense})
+    experts = precision.experts or (model.main_precision,)
+    return ModelCosts(model, hardware.main_unit, hardware.compute.cpu, experts)
+
+
+def _check_trace_fits_model(inputs: Inputs) -> None:
+    """Refuse a trace whose layers, experts or k are not the model's."""
+    header, model = inputs.trace.header, inputs.model
+    pairs = (
+        ("MoE layers", len(model.moe_layers), header.n_layers),
+        ("experts", model.n_experts, header.n_experts),
+        ("top_k", model.top_k, header.top_k),
+    )
+    for what, has, recorded in pairs:
+        if has != recorded:
+            raise InputError(
+                f"trace {inputs.experiment.trace}",
+                f"{what} {recorded}, but model {model.name} has {has}",
+                f"the trace was recorded from {header.model}",
+            )

@@ -1,0 +1,241 @@
+"""The demand event: lookups, policies, space; one atomic decision (docs/timing.md §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from policies.base import Admission, Event, Order, Place, Placement, Precision, Prefetch, Routing
+from simulator.engine.demand import Record
+from simulator.engine.loader import Loader
+from simulator.engine.tiers import EMPTY, Pool, Tier
+
+PENDING = object()
+
+
+class Found(IntEnum):
+    """How a lookup ended."""
+
+    HIT = 0
+    LATE = 1
+    MISS = 2
+
+
+@dataclass(slots=True)
+class PolicySet:
+    """One policy for each axis; eviction policies live in the pools."""
+
+    admission: Admission
+    prefetch: Prefetch
+    precision: Precision
+    placement: Placement
+    routing: Routing
+    order: Order
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a demand event decided. Keys are version keys, in the order of D.
+
+    ``serve`` maps each key that tier 0 computes to its tokens; ``hits`` and ``late`` are among them;
+    ``fetch`` in queueing order, ``kept`` those of it that have a place in tier 0, ``into_host`` in tier 1.
+    ``cpu`` has (key, tokens, layers of deferral). ``pinned`` is unpinned when the step ends.
+    """
+
+    event: Event
+    serve: dict[int, int] = field(default_factory=dict)
+    hits: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    fetch: Sequence[int] = ()
+    kept: set[int] = field(default_factory=set)
+    into_host: set[int] = field(default_factory=set)
+    cpu: list[tuple[int, int, int]] = field(default_factory=list)
+    pinned: list[int] = field(default_factory=list)
+    evicted_bytes: int = 0
+    found_in_dram: int = 0
+
+
+class Decider:
+    """Answers demand events from the state of the tiers, in the order of docs/timing.md §4."""
+
+    def __init__(
+        self, top: Tier, host: Tier | None, loader: Loader, policies: PolicySet, *, n_versions: int, after_event: bool
+    ) -> None:
+        self.top, self.host, self.loader, self.policies = top, host, loader, policies
+        self.n_versions = n_versions
+        self.after_event = after_event
+
+    def decide(self, event: Event, record: Record) -> Decision:
+        """Look up, count, consult the policies, claim space; nothing is queued yet."""
+        top, pool, policies = self.top, self.top.pool_of_layer[event.layer], self.policies
+        self._impose(event, pool)
+        keys, found = self._look_up(event, pool)
+        record.lookups += len(keys)
+        record.hits += found.count(Found.HIT)
+        record.late += found.count(Found.LATE)
+        decision = Decision(event)
+        demand = self._rewrite(event, keys, found, pool, record, decision)
+        decision.pinned = list(demand)
+        for key in demand:
+            top.pin(key)
+        self.loader.stale(event.index, demand)
+        pool.policy.on_use(decision.pinned, event.index)
+        missed = []
+        for key, (tokens, how) in demand.items():
+            if how is Found.MISS:
+                missed.append(key)
+                continue
+            decision.serve[key] = tokens
+            (decision.hits if how is Found.HIT else decision.late).append(key)
+            self.loader.used(key)
+        self._place(event, missed, demand, record, decision)
+        before = top.evicted_bytes
+        self._claim_space(event, missed, pool, decision)
+        decision.evicted_bytes = top.evicted_bytes - before
+        decision.fetch = policies.order.order(event, decision.fetch)
+        record.demand_bytes += sum(top.size_of(key) for key in decision.fetch)
+        return decision
+
+    def _impose(self, event: Event, pool: Pool) -> None:
+        """Make the tier hold what a recorded residency says, for the keys of this event."""
+        residency = pool.policy.residency(event)
+        if residency is None:
+            return
+        for expert, there in zip(event.keys, residency, strict=True):
+            key = expert * self.n_versions
+            if there and key not in pool:
+                self.top.take(key, None)
+            elif not there and key in pool.landed:
+                self.top.evict(key)
+
+    # -- lookups ----------------------------------------------------------------------------------
+
+    def _look_up(self, event: Event, pool: Pool) -> tuple[list[int], list[Found]]:
+        """Return the version key that serves (or is wanted for) each expert, and how it was found."""
+        n = self.n_versions
+        keys, found = [], []
+        precision = self.policies.precision
+        for expert, wanted in zip(event.keys, precision.wanted(event), strict=True):
+            base = expert * n
+            versions = [wanted] + [v for v in range(n) if v != wanted and precision.accepts(v, wanted)]
+            for how, where in ((Found.HIT, pool.landed), (Found.LATE, pool.flying)):
+                version = next((v for v in versions if base + v in where), None)
+                if version is not None:
+                    break
+            else:
+                version, how = wanted, Found.MISS
+            keys.append(base + version)
+            found.append(how)
+        return keys, found
+
+    def _rewrite(
+        self, event: Event, keys: list[int], found: list[Found], pool: Pool, record: Record, decision: Decision
+    ) -> dict[int, tuple[int, Found]]:
+        """Let the routing policy drop or replace keys; return (tokens, found) of what is left, in order."""
+        demand: dict[int, tuple[int, Found]] = {}
+        routing = self.policies.routing
+        served: Sequence[int] = keys
+        if routing.rewrites:
+            hit = [how is Found.HIT for how in found]
+            experts = routing.rewrite(event, hit)
+            served = [
+                key if new == expert else new * self.n_versions if new >= 0 else -1
+                for key, expert, new in zip(keys, event.keys, experts, strict=True)
+            ]
+        for key, new, how, tokens, mass in zip(keys, served, found, event.tokens, event.gate_mass, strict=True):
+            missed = how is Found.MISS
+            if new < 0:
+                record.skipped += missed
+                record.mass_skipped += mass
+                continue
+            if new != key:
+                record.substituted += missed
+                record.mass_substituted += mass
+                how = Found.HIT if new in pool.landed else Found.LATE if new in pool.flying else Found.MISS
+            elif new % self.n_versions:
+                record.mass_low += mass
+            else:
+                record.mass_high += mass
+            demand[new] = (demand[new][0] + tokens if new in demand else tokens, how)
+        return demand
+
+    # -- placement --------------------------------------------------------------------------------
+
+    def _place(
+        self, event: Event, missed: list[int], demand: dict[int, tuple[int, Found]], record: Record, decision: Decision
+    ) -> None:
+        if not missed:
+            return
+        host, loader = self.host, self.loader
+        in_dram = [key not in loader.writing and (host is None or host.has_landed(key)) for key in missed]
+        record.not_in_top += len(missed)
+        decision.found_in_dram = sum(in_dram)
+        record.found_in_dram += decision.found_in_dram
+        fetch: list[int] = []
+        mass = dict(zip((k * self.n_versions for k in event.keys), event.gate_mass, strict=True))
+        placed = self.policies.placement.place(event, missed, in_dram)
+        for key, there, where in zip(missed, in_dram, placed, strict=True):
+            weight = mass.get(key - key % self.n_versions, 0.0)
+            if where.place is Place.CPU and there:
+                decision.cpu.append((key, demand[key][0], where.defer_layers))
+                if where.defer_layers:
+                    record.deferred += 1
+                    record.mass_high -= weight
+                    record.mass_deferred += weight
+                else:
+                    record.on_cpu += 1
+            elif where.place is Place.SKIP:
+                record.skipped += 1
+                record.mass_high -= weight
+                record.mass_skipped += weight
+            else:
+                fetch.append(key)
+                decision.serve[key] = demand[key][0]
+        record.fetched += len(fetch)
+        decision.fetch = fetch
+
+    # -- space ------------------------------------------------------------------------------------
+
+    def _claim_space(self, event: Event, missed: list[int], pool: Pool, decision: Decision) -> None:
+        wanted = self.policies.admission.order(decision.fetch, event.index)
+        decision.kept = self._claim(self.top, pool, wanted, event.index, self.loader.shields, self.policies.admission)
+        for key in missed:
+            if key not in decision.kept:
+                pool.policy.on_evict(key)
+        host = self.host
+        if host is None:
+            return
+        shared = host.pool_of_layer[event.layer]
+        computed = {*decision.fetch, *(key for key, _, _ in decision.cpu)}
+        asked = [key for key in missed if key in computed]
+        for key in asked:
+            host.pin(key)
+        shared.policy.on_use(asked, event.index)
+        far = [k for k in wanted if k not in shared and k not in self.loader.writing]
+        decision.into_host = self._claim(host, shared, far, event.index, EMPTY, None)
+        for key in asked:
+            host.unpin(key)
+            if key not in shared:
+                shared.policy.on_evict(key)
+        for key, _, _ in decision.cpu:
+            host.pin(key)
+
+    def _claim(
+        self, tier: Tier, pool: Pool, keys: Sequence[int], event: int, shields: Container[int], admission: Admission | None
+    ) -> set[int]:
+        """Give each key a place in the pool or not; return those that have one."""
+        kept: set[int] = set()
+        for key in keys:
+            size = tier.size_of(key)
+            while not self.after_event and pool.capacity - pool.used < size:
+                victim = tier.victim(pool, tier.pins, shields)
+                if victim is None or (admission is not None and not admission.admits(key, victim, event)):
+                    break
+                tier.evict(victim)
+            else:
+                tier.take(key, PENDING)
+                kept.add(key)
+        if self.after_event:
+            tier.make_room(pool, 0, tier.pins)
+        return kept

@@ -1,0 +1,132 @@
+"""Transfers, the pieces they are cut into, and the jobs that carry pieces over links."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from simulator.engine.plan import NS_PER_S, ceil_div
+
+if TYPE_CHECKING:
+    from simulator.engine.link import Link
+
+
+class Phase(Enum):
+    """Where a job stands; a waiting job is in a queue."""
+
+    WAITING = 0
+    LATENCY = 1
+    MOVING = 2
+    COPYING = 3
+    PAUSED = 4
+
+
+class Transfer:
+    """Bytes on their way: life is queued, started, landed (piece by piece), or cancelled or dropped.
+
+    ``hops`` are the links still to travel in order. ``begin`` is asked when a prefetch's first job
+    is about to start (False drops it); ``was_read`` is called when the first of two hops has ended for
+    all pieces, ``landed`` when a stage's pieces are all there. ``followers`` are called after that.
+    """
+
+    __slots__ = (
+        "begin", "cancelled", "demand", "followers", "for_event", "hops", "key", "landed", "moved_bytes", "needs_slots",
+        "pieces", "pins_host", "reading", "started", "was_read",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        key: int,
+        hops: tuple[Link, ...],
+        *,
+        demand: bool,
+        landed: Callable[[Transfer, int], None],
+        begin: Callable[[Transfer], bool] | None = None,
+        for_event: int = -1,
+    ) -> None:
+        self.key = key
+        self.hops = hops
+        self.demand = demand
+        self.landed = landed
+        self.begin = begin
+        self.for_event = for_event
+        self.started = False
+        self.cancelled = False
+        self.needs_slots = False
+        self.pins_host = False
+        self.pieces: list[int] = []  # by stage: pieces that have not landed
+        self.reading: list[int] = []  # by stage: pieces that have not ended their first hop
+        self.moved_bytes = 0
+        self.was_read: Callable[[Transfer], None] | None = None
+        self.followers: list[Callable[[], None]] = []
+
+    def link_on(self, stage: int | None) -> Link:
+        """Return the link that a stage's bytes (None: any) are on: the first hop until all have been read."""
+        reading = any(self.reading) if stage is None else self.reading[stage]
+        return self.hops[0] if reading else self.hops[-1]
+
+
+class Piece:
+    """A part of a transfer that lands on its own; ``chunks_left`` counts those still on the second hop."""
+
+    __slots__ = ("chunks_left", "stage", "transfer")
+
+    def __init__(self, transfer: Transfer, stage: int) -> None:
+        self.transfer = transfer
+        self.stage = stage
+        self.chunks_left = 0
+
+
+class Job:
+    """A piece (first hop) or one chunk of it (second hop), occupying one lane of one link.
+
+    Work is counted in bytes x 10^9, so that one nanosecond at ``rate`` bytes/s does ``rate`` of it
+    and progress stays exact; ``left`` is the work not done at ``since``.
+    """
+
+    __slots__ = (
+        "at_boundary", "bytes", "chunk_work", "counted", "finish", "left", "phase", "piece", "rate", "second_hop",
+        "since", "total",
+    )  # fmt: skip
+
+    def __init__(self, piece: Piece, n_bytes: int, chunk_bytes: int, *, second_hop: bool) -> None:
+        self.piece = piece
+        self.bytes = n_bytes
+        self.total = n_bytes * NS_PER_S
+        self.left = self.total
+        self.chunk_work = chunk_bytes * NS_PER_S if 0 < chunk_bytes < n_bytes else self.total
+        self.second_hop = second_hop
+        self.phase = Phase.WAITING
+        self.rate = 0
+        self.since = 0
+        self.finish = 0
+        self.counted = 0
+        self.at_boundary = False
+
+    def progress(self, now: int) -> None:
+        """Account for what was moved since ``since`` at the rate of that time."""
+        self.left -= self.rate * (now - self.since)
+        self.since = now
+
+    def next_boundary(self) -> int:
+        """Return the work left at the next chunk boundary (0: the end)."""
+        done = self.total - self.left
+        return max(0, self.total - (done // self.chunk_work + 1) * self.chunk_work)
+
+    def target(self, work_left: int, now: int) -> None:
+        """Set ``finish`` to the first nanosecond at which only ``work_left`` is left."""
+        self.finish = now + ceil_div(self.left - work_left, self.rate)
+
+    def passed_boundary(self, now: int) -> bool:
+        """Return whether a boundary was crossed within the last nanosecond (call after ``progress``)."""
+        done = self.total - self.left
+        return done >= self.chunk_work and done % self.chunk_work < self.rate and self.left > 0
+
+    def back_to_boundary(self) -> int:
+        """Forget progress past the last boundary; return the bytes moved and not yet counted."""
+        done = (self.total - self.left) // self.chunk_work * self.chunk_work
+        self.left = self.total - done
+        moved = done // NS_PER_S - self.counted
+        self.counted += moved
+        return moved

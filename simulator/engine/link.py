@@ -1,0 +1,244 @@
+"""A link: lanes, two queues, and which job each lane carries (docs/timing.md §5 and §7)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from simulator.engine.jobs import Job, Phase, Piece, Transfer
+from simulator.engine.plan import LinkPlan, move_ns
+
+
+class Slots:
+    """Host staging: chunk slots in DRAM for what passes through it."""
+
+    __slots__ = ("free", "returned")
+
+    def __init__(self, n: int) -> None:
+        self.free = n
+        self.returned = False
+
+    def give_back(self) -> None:
+        """Return one slot; paused lanes are asked again when links pick."""
+        self.free += 1
+        self.returned = True
+
+
+class Link:
+    """One direction between two tiers. ``moved_bytes`` counts what was carried."""
+
+    def __init__(self, plan: LinkPlan, slots: Slots) -> None:
+        self.plan = plan
+        self.slots = slots
+        self.demand: deque[Job] = deque()
+        self.speculative: deque[Job] = deque()
+        self.lanes: list[Job | None] = [None] * plan.lanes
+        self.last: list[tuple[Piece | None, int]] = [(None, -1)] * plan.lanes
+        self.moved_bytes = 0
+        self.changed = False
+
+    def queue(self, job: Job) -> None:
+        """Put a job at the end of its class's queue."""
+        self.changed = True
+        (self.demand if job.piece.transfer.demand else self.speculative).append(job)
+
+    def moving(self) -> list[Job]:
+        """Return the jobs in the moving phase, lane by lane."""
+        return [job for job in self.lanes if job is not None and job.phase is Phase.MOVING]
+
+    # -- phase 1: transfers end -------------------------------------------------------------------
+
+    def complete(self, now: int) -> None:
+        """End the phases that end at ``now``, lane by lane."""
+        for lane, job in enumerate(self.lanes):
+            if job is None or job.finish != now or job.phase is Phase.PAUSED:
+                continue
+            if job.phase is Phase.LATENCY:
+                job.phase, job.since = Phase.MOVING, now
+                self.changed = True
+            elif job.phase is Phase.MOVING:
+                self._moved(lane, job, now)
+            else:
+                self._end(lane, job, now)
+
+    def _moved(self, lane: int, job: Job, now: int) -> None:
+        job.progress(now)
+        self.changed = True
+        if job.left > 0:
+            job.at_boundary = True
+            if job.chunk_work < job.total and len(job.piece.transfer.hops) == 2 and not job.second_hop:
+                self._forward(job, job.chunk_work)
+            return
+        self._count(job, job.bytes - job.counted)
+        if self.plan.copy_bytes_per_s:
+            job.phase, job.finish = Phase.COPYING, now + move_ns(job.bytes, self.plan.copy_bytes_per_s)
+        else:
+            self._end(lane, job, now)
+
+    def _end(self, lane: int, job: Job, now: int) -> None:
+        """A job has done all it had to do on this link."""
+        transfer = self._release(lane, job, now)
+        piece = job.piece
+        if job.second_hop or len(transfer.hops) == 1:
+            if job.second_hop and transfer.needs_slots:
+                self.slots.give_back()
+            piece.chunks_left -= 1
+            if piece.chunks_left == 0 and not transfer.cancelled:
+                self._land(piece)
+        else:
+            n_before = (job.total - 1) // job.chunk_work
+            self._read(piece)
+            self._forward(job, job.total - n_before * job.chunk_work)
+
+    def _land(self, piece: Piece) -> None:
+        transfer = piece.transfer
+        if len(transfer.hops) == 1:
+            self._read(piece)
+        transfer.pieces[piece.stage] -= 1
+        if transfer.pieces[piece.stage] == 0:
+            transfer.landed(transfer, piece.stage)
+
+    def _read(self, piece: Piece) -> None:
+        transfer = piece.transfer
+        transfer.reading[piece.stage] -= 1
+        if transfer.was_read is not None and not any(transfer.reading) and not transfer.cancelled:
+            transfer.was_read(transfer)
+
+    def _forward(self, job: Job, work: int) -> None:
+        """Queue the chunk that was just read on the second hop."""
+        transfer = job.piece.transfer
+        if transfer.cancelled:
+            if transfer.needs_slots:
+                self.slots.give_back()
+            return
+        n_bytes = work // (job.total // job.bytes)
+        transfer.hops[1].queue(Job(job.piece, n_bytes, 0, second_hop=True))
+
+    def _release(self, lane: int, job: Job, now: int) -> Transfer:
+        transfer = job.piece.transfer
+        self.lanes[lane] = None
+        self.last[lane] = (job.piece, now)
+        self.changed = True
+        return transfer
+
+    def _count(self, job: Job, n_bytes: int) -> None:
+        self.moved_bytes += n_bytes
+        job.piece.transfer.moved_bytes += n_bytes
+
+    # -- phase 3: the link picks ------------------------------------------------------------------
+
+    def pick(self, now: int) -> None:
+        """Give lanes up at boundaries, fill idle ones, and set when each job is heard of next."""
+        if not (self.demand or self.speculative or self.changed or self.slots.returned):
+            return
+        self._at_boundaries(now)
+        for lane, job in enumerate(self.lanes):
+            if job is None:
+                self._fill(lane, now)
+
+    def _at_boundaries(self, now: int) -> None:
+        idle = self.lanes.count(None)
+        plan = self.plan
+        for lane, job in enumerate(self.lanes):
+            if job is None or job.phase is Phase.LATENCY or job.phase is Phase.COPYING:
+                continue
+            transfer = job.piece.transfer
+            if job.phase is Phase.MOVING and not job.at_boundary:
+                if transfer.demand or job.since == now or not plan.chunk_bytes:
+                    continue
+                job.progress(now)
+                self.changed = True
+                if not job.passed_boundary(now):
+                    continue
+            job.at_boundary = False
+            if transfer.cancelled:
+                self._count(job, job.back_to_boundary())
+                self._release(lane, job, now)
+            elif not transfer.demand and plan.preemption == "chunk" and self._waiting() > idle:
+                self._count(job, job.back_to_boundary())
+                self._release(lane, job, now)
+                job.phase = Phase.WAITING
+                self.speculative.appendleft(job)
+                idle += 1
+            elif not job.second_hop and len(transfer.hops) == 2 and transfer.needs_slots:
+                self._next_slot(job, now)
+
+    def _next_slot(self, job: Job, now: int) -> None:
+        if self.slots.free:
+            self.slots.free -= 1
+            if job.phase is Phase.PAUSED:
+                job.phase, job.since = Phase.MOVING, now
+                self.changed = True
+        elif job.phase is Phase.MOVING:
+            job.phase = Phase.PAUSED
+            self._count(job, job.back_to_boundary())
+            self.changed = True
+
+    def _startable(self, job: Job) -> bool:
+        transfer = job.piece.transfer
+        return job.second_hop or not transfer.needs_slots or self.slots.free > 0
+
+    def _waiting(self) -> int:
+        """Return how many demand jobs wait for a lane (none, while the first one lacks a slot)."""
+        return len(self.demand) if self.demand and self._startable(self.demand[0]) else 0
+
+    def _fill(self, lane: int, now: int) -> None:
+        if self.demand and self._startable(self.demand[0]):
+            self._start(lane, self.demand.popleft(), now)
+            return
+        while self.speculative:
+            job = self.speculative[0]
+            transfer = job.piece.transfer
+            if not transfer.started:
+                assert transfer.begin is not None
+                if not transfer.begin(transfer):
+                    self.forget(transfer)
+                    continue
+                transfer.started = True
+            if self._startable(job):
+                self._start(lane, self.speculative.popleft(), now)
+            return
+
+    def _start(self, lane: int, job: Job, now: int) -> None:
+        transfer = job.piece.transfer
+        transfer.started = True
+        if transfer.needs_slots and not job.second_hop:
+            self.slots.free -= 1
+        seamless = job.second_hop and self.last[lane] == (job.piece, now)
+        latency = 0 if seamless else self.plan.latency_ns
+        self.lanes[lane] = job
+        job.since = now
+        job.phase = Phase.LATENCY if latency else Phase.MOVING
+        job.finish = now + latency
+        self.changed = True
+
+    # -- prefetches that are not wanted any more --------------------------------------------------
+
+    def forget(self, transfer: Transfer) -> None:
+        """Take the waiting jobs of a prefetch out of the queue; chunks on their second hop return their slots."""
+        kept: deque[Job] = deque()
+        for job in self.speculative:
+            if job.piece.transfer is not transfer:
+                kept.append(job)
+            elif job.second_hop and transfer.needs_slots:
+                self.slots.give_back()
+        self.speculative = kept
+        self.changed = True
+
+    # -- rates -----------------------------------------------------------------------------------
+
+    def asks(self) -> list[tuple[Job, int]]:
+        """Return the moving jobs with the rate each asks for, lane by lane."""
+        moving = self.moving()
+        return [(job, self.plan.lane_rate(job.bytes, len(moving))) for job in moving]
+
+    def grant(self, job: Job, rate: int, now: int) -> None:
+        """Give a moving job its rate from ``now`` on, and set when it is heard of next."""
+        job.progress(now)
+        job.rate = rate
+        transfer = job.piece.transfer
+        hears = (
+            transfer.cancelled
+            or (len(transfer.hops) == 2 and not job.second_hop)
+            or (not transfer.demand and self.plan.preemption == "chunk" and self._waiting() > 0)
+        )
+        job.target(job.next_boundary() if hears else 0, now)

@@ -1,0 +1,53 @@
+"""The simulation: one SimPy process that plays the request stream, pass by pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
+
+import simpy
+
+from policies.base import Policy
+from simulator.engine.demand import Pass, Record
+from simulator.engine.merged import MergedPlayer
+from simulator.engine.player import Player
+
+
+class Simulation:
+    """Plays passes in order and hands each one's record to ``keep``.
+
+    Only one pass runs at a time and nobody else can observe what is inside it, so its delays are
+    merged into a single timeout; background transfers are played forward when a decision needs them.
+    """
+
+    def __init__(
+        self,
+        player: Player,
+        merged: MergedPlayer | None,
+        policies: Iterable[Policy],
+        keep: Callable[[Pass, Record], None],
+        resize: Callable[[int], None] | None = None,
+    ) -> None:
+        self.player = player
+        self.merged = merged
+        self.policies = list(policies)
+        self.keep = keep
+        self.resize = resize
+
+    def run(self, passes: Iterable[Pass]) -> int:
+        """Play all passes; return the time at which the last one ended."""
+        env = simpy.Environment()
+        env.run(env.process(self._stream(env, passes)))
+        return int(env.now)
+
+    def _stream(self, env: simpy.Environment, passes: Iterable[Pass]) -> Generator[simpy.Event, Any, None]:
+        play = self.player.play if self.merged is None else self.merged.play
+        for p in passes:
+            if p.starts_sequence:
+                for policy in self.policies:
+                    policy.on_sequence_start()
+            if p.cache_bytes is not None and self.resize is not None:
+                self.resize(p.cache_bytes)
+            record = play(p)
+            yield env.timeout(record.end_ns - env.now)
+            self.keep(p, record)

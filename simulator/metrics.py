@@ -1,0 +1,262 @@
+"""Metrics: one typed list that drives the table, the CSV and the figures alike (design §4 Results)."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from simulator.engine.demand import Pass, Record
+
+LABELS = ("dense", "expert_compute", "cpu_expert_wait", "overhead")
+NS_PER_MS = 1_000_000
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over passes; ``stall_ns`` by link."""
+
+    passes: int = 0
+    tokens: int = 0
+    ns: int = 0
+    lookups: int = 0
+    hits: int = 0
+    late: int = 0
+    misses: int = 0
+    labels: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, record: Record, tokens: int, links: tuple[str, ...], times: int) -> None:
+        """Add a pass that computed ``tokens`` tokens, charged ``times`` times to its sequences."""
+        self.passes += 1
+        self.tokens += tokens
+        self.ns += record.end_ns - record.start_ns
+        self.lookups += record.lookups
+        self.hits += record.hits
+        self.late += record.late
+        self.misses += record.misses
+        spent = (record.dense_ns, record.expert_ns, record.cpu_wait_ns, record.overhead_ns)
+        for label, ns in zip(LABELS, spent, strict=True):
+            self.labels[label] += times * ns
+        for name, ns in zip(links, record.stall_ns, strict=True):
+            self.labels[f"stall_{name}"] += times * ns
+
+
+class Collector:
+    """Keeps what each pass did: totals for the summary, and one row per (pass, sequence).
+
+    A batch's pass is charged whole to each of its sequences. A sequence arrives when its slot is free, that is
+    when its first pass starts.
+    """
+
+    COUNTS = ("lookups", "hits", "late", "misses", "fetched", "on_cpu", "deferred", "substituted", "skipped")
+
+    def __init__(self, links: tuple[str, ...]) -> None:
+        self.links = links
+        self.prefill, self.decode = Totals(), Totals()
+        self.counts: dict[str, int] = dict.fromkeys((*self.COUNTS, "found_in_dram", "not_in_top"), 0)
+        self.mass: dict[str, float] = dict.fromkeys(("high", "low", "substituted", "deferred", "skipped"), 0.0)
+        names = ("pass", "sequence", "position", "decoded", "tokens", "start_ns", "latency_ns")
+        spent = (*(f"{label}_ns" for label in LABELS), *(f"stall_{name}_ns" for name in links))
+        self.rows: dict[str, array[int]] = {
+            name: array("q") for name in (*names, *spent, "lookups", "hits", "late", "misses", "demand_bytes")
+        }
+        self.arrival: dict[int, int] = {}
+        self.last_end: dict[int, int] = {}
+        self.prompt_end: dict[int, int] = {}
+        self.gaps: dict[int, list[int]] = defaultdict(list)
+        self.end_ns = 0
+
+    def keep(self, p: Pass, record: Record) -> None:
+        """Take in one pass."""
+        decoded = sum(n for _, _, n, is_decode in p.shares if is_decode)
+        prompt = sum(n for _, _, n, is_decode in p.shares if not is_decode)
+        totals = self.decode if decoded else self.prefill
+        totals.add(record, decoded or prompt, self.links, decoded or 1)
+        if decoded and prompt:
+            self.prefill.tokens += prompt
+        for name in self.counts:
+            self.counts[name] += getattr(record, name)
+        for name in self.mass:
+            self.mass[name] += getattr(record, f"mass_{name}")
+        self.end_ns = record.end_ns
+        for sequence, position, n, is_decode in p.shares:
+            self._row(p, record, sequence, position, n, decoded=is_decode)
+            start = self.arrival.setdefault(sequence, record.start_ns)
+            if is_decode:
+                self.gaps[sequence].append(record.end_ns - self.last_end.get(sequence, start))
+            else:
+                self.prompt_end[sequence] = record.end_ns
+            self.last_end[sequence] = record.end_ns
+
+    def _row(self, p: Pass, record: Record, sequence: int, position: int, n: int, *, decoded: bool) -> None:
+        spent = (record.dense_ns, record.expert_ns, record.cpu_wait_ns, record.overhead_ns, *record.stall_ns)
+        who = (p.index, sequence, position, int(decoded), n, record.start_ns, record.end_ns - record.start_ns)
+        what = (record.lookups, record.hits, record.late, record.misses, record.demand_bytes)
+        for column, value in zip(self.rows.values(), (*who, *spent, *what), strict=True):
+            column.append(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that a run's metrics are computed from."""
+
+    collector: Collector
+    link_bytes: dict[str, int]
+    peak_bytes: dict[str, int]
+    started: int
+    useful: int
+    unused: int
+    cancelled: int
+    dropped: int
+    wasted_bytes: int
+    belady: float | None
+    belady_kind: str
+
+
+Value = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A column: its name (units in it), what it means, and how it is computed."""
+
+    name: str
+    meaning: str
+    compute: Callable[[Outcome], Value]
+    shown: bool = False
+
+
+def ratio(a: int, b: int) -> float | None:
+    """Return a / b, correctly rounded; None where b is 0."""
+    return float(Fraction(a, b)) if b else None
+
+
+def _ms(ns: int, n: int) -> float | None:
+    return ratio(ns, n * NS_PER_MS)
+
+
+def _per_s(n: int, ns: int) -> float | None:
+    return ratio(n * 1_000_000_000, ns)
+
+
+def _percentile(gaps: list[int], q: int) -> float | None:
+    """Return the q-th percentile in ms, linear between order statistics, exactly."""
+    if not gaps:
+        return None
+    ordered = sorted(gaps)
+    at = Fraction(q * (len(ordered) - 1), 100)
+    low = int(at)
+    high = min(low + 1, len(ordered) - 1)
+    return float((ordered[low] + (at - low) * (ordered[high] - ordered[low])) / NS_PER_MS)
+
+
+def _gaps(o: Outcome) -> list[int]:
+    return [gap for gaps in o.collector.gaps.values() for gap in gaps]
+
+
+def _tpot_mean(o: Outcome) -> float | None:
+    means = [Fraction(sum(gaps), len(gaps)) for gaps in o.collector.gaps.values() if gaps]
+    return float(sum(means) / len(means) / NS_PER_MS) if means else None
+
+
+def _ttft_mean(o: Outcome) -> float | None:
+    c = o.collector
+    waits = [end - c.arrival[sequence] for sequence, end in c.prompt_end.items()]
+    return _ms(sum(waits), len(waits))
+
+
+def _label(label: str) -> Callable[[Outcome], Value]:
+    return lambda o: _ms(o.collector.decode.labels[label], o.collector.decode.tokens)
+
+
+def _stall(o: Outcome) -> Value:
+    c = o.collector
+    return _ms(sum(c.decode.labels[f"stall_{name}"] for name in c.links), c.decode.tokens)
+
+
+def _mass(name: str) -> Callable[[Outcome], Value]:
+    def share(o: Outcome) -> Value:
+        total = sum(o.collector.mass.values())
+        return round(o.collector.mass[name] / total, 9) if total else None
+
+    return share
+
+
+def _count(name: str) -> Callable[[Outcome], Value]:
+    return lambda o: o.collector.counts[name]
+
+
+def _bytes(name: str) -> Callable[[Outcome], Value]:
+    return lambda o: o.link_bytes.get(name)
+
+
+def _late_rate(o: Outcome) -> Value:
+    return ratio(o.collector.counts["late"], o.collector.counts["lookups"])
+
+
+METRICS = (
+    Metric("tokens_per_second", "decoded tokens / time in passes that decode",
+           lambda o: _per_s(o.collector.decode.tokens, o.collector.decode.ns), shown=True),
+    Metric("throughput_tokens_per_second", "prompt and decoded tokens / all time",
+           lambda o: _per_s(o.collector.decode.tokens + o.collector.prefill.tokens, o.collector.end_ns)),
+    Metric("ttft_ms_mean", "arrival to the end of the last prompt pass", _ttft_mean, shown=True),
+    Metric("tpot_ms_mean", "mean over requests of the mean gap between tokens", _tpot_mean, shown=True),
+    Metric("tpot_ms_p50", "median gap between tokens", lambda o: _percentile(_gaps(o), 50)),
+    Metric("tpot_ms_p95", "95th percentile of the gaps", lambda o: _percentile(_gaps(o), 95)),
+    Metric("tpot_ms_p99", "99th percentile of the gaps", lambda o: _percentile(_gaps(o), 99)),
+    Metric("hit_rate", "hits / lookups",
+           lambda o: ratio(o.collector.counts["hits"], o.collector.counts["lookups"]), shown=True),
+    Metric("hit_rate_decode", "hits / lookups of passes that decode",
+           lambda o: ratio(o.collector.decode.hits, o.collector.decode.lookups), shown=True),
+    Metric("hit_rate_prefill", "hits / lookups of prompt passes",
+           lambda o: ratio(o.collector.prefill.hits, o.collector.prefill.lookups)),
+    Metric("cpu_hit_rate", "found in DRAM / not found on the GPU",
+           lambda o: ratio(o.collector.counts["found_in_dram"], o.collector.counts["not_in_top"])),
+    Metric("late_rate", "late / lookups", _late_rate),
+    Metric("lookups", "distinct experts demanded, over all layer steps", _count("lookups")),
+    Metric("hits", "lookups that found an acceptable version", _count("hits")),
+    Metric("late", "lookups that found one on its way", _count("late")),
+    Metric("misses", "lookups that found neither", _count("misses")),
+    Metric("misses_fetched", "misses that were loaded", _count("fetched")),
+    Metric("misses_cpu", "misses computed on the CPU", _count("on_cpu")),
+    Metric("misses_deferred", "misses computed on the CPU for a later layer's combine", _count("deferred")),
+    Metric("misses_substituted", "misses served by another expert", _count("substituted")),
+    Metric("misses_skipped", "misses left out", _count("skipped")),
+    Metric("prefetch_accuracy", "useful / started prefetches", lambda o: ratio(o.useful, o.started)),
+    Metric("prefetch_coverage", "useful / (useful + misses)",
+           lambda o: ratio(o.useful, o.useful + o.collector.counts["misses"]) if o.started else None),
+    Metric("started_prefetches", "speculative transfers that were started", lambda o: o.started),
+    Metric("unused_prefetches", "of these, evicted unused (or unused at the end)", lambda o: o.unused),
+    Metric("cancelled_prefetches", "of these, cancelled (or under way at the end)", lambda o: o.cancelled),
+    Metric("dropped_prefetches", "speculative transfers that never started", lambda o: o.dropped),
+    Metric("wasted_bytes", "bytes moved by prefetches that were not useful", lambda o: o.wasted_bytes),
+    Metric("bytes_ssd_to_cpu", "bytes carried", _bytes("ssd_to_cpu")),
+    Metric("bytes_cpu_to_gpu", "bytes carried", _bytes("cpu_to_gpu")),
+    Metric("bytes_gpu_to_cpu", "bytes carried", _bytes("gpu_to_cpu")),
+    Metric("bytes_ssd_to_gpu", "bytes carried", _bytes("ssd_to_gpu")),
+    Metric("peak_gpu_bytes", "most bytes of experts in the GPU's cache", lambda o: o.peak_bytes.get("gpu")),
+    Metric("peak_cpu_bytes", "most bytes of experts in the CPU's cache", lambda o: o.peak_bytes.get("cpu")),
+    Metric("dense_ms_per_token", "of a decoded token", _label("dense")),
+    Metric("expert_compute_ms_per_token", "of a decoded token", _label("expert_compute")),
+    Metric("cpu_expert_wait_ms_per_token", "of a decoded token", _label("cpu_expert_wait")),
+    Metric("stall_ms_per_token", "of a decoded token, all links", _stall, shown=True),
+    Metric("stall_cpu_to_gpu_ms_per_token", "of a decoded token", _label("stall_cpu_to_gpu")),
+    Metric("stall_ssd_to_cpu_ms_per_token", "of a decoded token", _label("stall_ssd_to_cpu")),
+    Metric("stall_ssd_to_gpu_ms_per_token", "of a decoded token", _label("stall_ssd_to_gpu")),
+    Metric("overhead_ms_per_token", "of a decoded token", _label("overhead")),
+    Metric("gate_mass_high", "share of gate mass computed at main precision", _mass("high")),
+    Metric("gate_mass_low", "share computed at a lower precision", _mass("low")),
+    Metric("gate_mass_substituted", "share served by another expert", _mass("substituted")),
+    Metric("gate_mass_deferred", "share combined in a later layer", _mass("deferred")),
+    Metric("gate_mass_skipped", "share left out", _mass("skipped")),
+    Metric("belady_hit_rate", "bound: same capacity, partition and demand, forced admission", lambda o: o.belady,
+           shown=True),
+    Metric("belady_kind", "exact, or heuristic where sizes differ", lambda o: o.belady_kind),
+)  # fmt: skip
+
+
+def summarise(outcome: Outcome) -> dict[str, Value]:
+    """Return all metrics of a run, in the order of the columns."""
+    return {metric.name: metric.compute(outcome) for metric in METRICS}

@@ -1,0 +1,74 @@
+"""Attention as far as sizes go: weights, KV cache, work per cached token."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(gt=0)]
+KV_BYTES_PER_NUMBER = 2  # the cache is fp16
+
+
+class GroupedQuery(BaseModel):
+    """Multi-head or grouped-query attention; biases and norms are left out (below 0.1 %)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["gqa"] = "gqa"
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+
+    def params(self, hidden: int) -> int:
+        """Return the weights of the query, key, value and output projections."""
+        return 2 * hidden * self.head_dim * (self.heads + self.kv_heads)
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Return the bytes of one layer's keys and values of one token."""
+        return 2 * self.kv_heads * self.head_dim * KV_BYTES_PER_NUMBER
+
+    @property
+    def flops_per_context_token(self) -> int:
+        """Return the work of one query token against one cached token: scores and values."""
+        return 4 * self.heads * self.head_dim
+
+
+class MultiHeadLatent(BaseModel):
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434); the cache holds the latent vector.
+
+    ``q_lora`` is absent where queries are projected in one step. Work per cached token is that of
+    the absorbed form, in which queries meet the latent vectors themselves, as decoding does.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["mla"]
+    heads: Count
+    kv_lora: Count
+    q_lora: Count | None = None
+    qk_rope: Count
+    qk_nope: Count
+    v_head: Count
+
+    def params(self, hidden: int) -> int:
+        """Return the weights of all projections, down and up."""
+        query = self.heads * (self.qk_nope + self.qk_rope)
+        down = hidden * (self.kv_lora + self.qk_rope)
+        up = self.kv_lora * self.heads * (self.qk_nope + self.v_head)
+        queries = self.q_lora * (hidden + query) if self.q_lora else hidden * query
+        return queries + down + up + self.heads * self.v_head * hidden
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Return the bytes of one layer's latent vector and rotary key of one token."""
+        return (self.kv_lora + self.qk_rope) * KV_BYTES_PER_NUMBER
+
+    @property
+    def flops_per_context_token(self) -> int:
+        """Return the work of one query token against one cached token: scores and values."""
+        return 2 * self.heads * (2 * self.kv_lora + self.qk_rope)
+
+
+Attention = Annotated[GroupedQuery | MultiHeadLatent, Field(discriminator="kind")]

@@ -1,0 +1,179 @@
+"""Results: the only module that writes a run folder, and it writes it whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simulator import __version__
+from simulator.errors import InputError
+from simulator.metrics import METRICS, Collector, Value
+
+IDENTITY = (
+    "run", "experiment", "system", "model", "hardware", "trace", "seed", "gpu_expert_cache_bytes",
+    "cpu_expert_cache_bytes",
+)  # fmt: skip
+FLAGS = ("trace_synthetic", "hardware_measured", "warnings")
+MANIFEST = "manifest.json"
+PACKAGES = ("simpy", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib")
+
+
+@dataclass(slots=True)
+class RunResult:
+    """What one run leaves: who it was, its metrics, its rows, its warnings."""
+
+    identity: dict[str, Value]
+    swept: Mapping[str, Any]
+    metrics: dict[str, Value]
+    collector: Collector
+    flags: dict[str, Value]
+    config: dict[str, Any]
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_output(out: Path, digest: str, *, force: bool) -> None:
+    """Refuse an output folder that holds something else; the same experiment's results may be made again."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError(str(out), "is a file", "name a folder with --out")
+    if not any(out.iterdir()):
+        return
+    try:
+        manifest = json.loads((out / MANIFEST).read_text())
+        other = manifest["config_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(str(out), "holds files that are no results of moesim", "name another folder") from None
+    if other != digest and not force:
+        raise InputError(
+            str(out), "holds the results of another run", "name another folder with --out, or replace them with --force"
+        )
+
+
+@contextmanager
+def fresh_folder(out: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``out`` that takes its place when the block ends well, else is removed."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise InputError(str(out), f"cannot be written: {error.strerror}", "name another folder with --out") from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if out.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
+            out.rename(old / out.name)
+            temporary.rename(out)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_results(folder: Path, runs: Sequence[RunResult], provenance: Mapping[str, Any]) -> None:
+    """Write summary.csv, tokens.parquet, manifest.json and config.resolved.yaml into a folder."""
+    _write_summary(folder / "summary.csv", runs)
+    _write_tokens(folder / "tokens.parquet", runs)
+    configs = [run.config for run in runs]
+    (folder / "config.resolved.yaml").write_text(yaml.safe_dump_all(configs, sort_keys=False, allow_unicode=True))
+    (folder / MANIFEST).write_text(json.dumps(dict(provenance), indent=2) + "\n")
+
+
+def summary_row(run: RunResult) -> dict[str, Value]:
+    """Return a run's row of the summary."""
+    swept = {key: _cell(value) for key, value in run.swept.items() if key not in run.identity}
+    return {**run.identity, **swept, **run.metrics, **run.flags}
+
+
+def _cell(value: object) -> Value:
+    return value if value is None or isinstance(value, (int, float, str)) else json.dumps(value, sort_keys=True)
+
+
+def _write_summary(path: Path, runs: Sequence[RunResult]) -> None:
+    swept = [key for key in dict.fromkeys(key for run in runs for key in run.swept) if key not in IDENTITY]
+    columns = [*IDENTITY, *swept, *(metric.name for metric in METRICS), *FLAGS]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        for run in runs:
+            writer.writerow({key: "" if value is None else value for key, value in summary_row(run).items()})
+
+
+def _write_tokens(path: Path, runs: Sequence[RunResult]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    names = list(dict.fromkeys(name for run in runs for name in run.collector.rows))
+    columns: dict[str, Any] = {"run": []}
+    for index, run in enumerate(runs):
+        columns["run"].append(pa.array([index] * len(run.collector.rows["pass"]), pa.int32()))
+    for name in names:
+        columns[name] = []
+        for run in runs:
+            values = run.collector.rows.get(name)
+            n = len(run.collector.rows["pass"])
+            columns[name].append(pa.nulls(n, pa.int64()) if values is None else pa.array(values, pa.int64()))
+    phase = [
+        pa.array(["decode" if decoded else "prefill" for decoded in run.collector.rows["decoded"]]) for run in runs
+    ]
+    del columns["decoded"]
+    table = pa.table({name: pa.chunked_array(chunks) for name, chunks in columns.items()})
+    table = table.add_column(4, "phase", pa.chunked_array(phase, pa.string()))
+    parquet.write_table(table, path, compression="zstd")
+
+
+def provenance(config_sha256: str, runs: Sequence[RunResult], command: Sequence[str], started: datetime) -> dict[str, Any]:
+    """Return the manifest: what ran, on what, from which files."""
+    return {
+        "schema_version": 1,
+        "moesim_version": __version__,
+        "git_commit": _git_commit(),
+        "config_sha256": config_sha256,
+        "inputs": sorted({f"{name}: {digest}" for run in runs for name, digest in run.inputs.items()}),
+        "seeds": sorted({int(str(run.identity["seed"])) for run in runs}),
+        "runs": len(runs),
+        "engine": "simpy",
+        "command": list(command),
+        "started_utc": started.isoformat(timespec="seconds"),
+        "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": f"{sys.platform} {platform.machine()}",
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the checkout that this code is in, if it is in one."""
+    here = Path(__file__).resolve().parent.parent
+    if not (here / ".git").exists():
+        return None
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    found = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    return found.stdout.strip() or None

@@ -1,0 +1,1 @@
+"""Readers of the traces that other tools record, one small file each."""

@@ -1,0 +1,51 @@
+"""What an import may be told, because the source does not say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.errors import InputError
+from simulator.trace.core import DECODE, PREFILL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """Options of an import; a format takes some of them and refuses the others.
+
+    ``phase`` is ``prefill``, ``decode`` or ``split:N`` (the first N tokens of each sequence are
+    prefill), for sources that do not record it. ``axes`` names the axes of generic arrays in
+    order; ``key`` maps our names to those of the arrays in the file. ``model``, ``n_experts``,
+    ``top_k`` and ``licence`` say what the source leaves out, or correct what we assume.
+    """
+
+    phase: str | None = None
+    axes: tuple[str, ...] | None = None
+    key: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
+    n_experts: int | None = None
+    top_k: int | None = None
+    licence: str | None = None
+
+
+def phases(choice: str, sequence: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
+    """Return the phase [T] of teacher-forced tokens. Errors: InputError (not one of the three forms)."""
+    if choice in ("prefill", "decode"):
+        return np.full(len(sequence), PREFILL if choice == "prefill" else DECODE, dtype=np.uint8)
+    split = re.fullmatch(r"split:(\d+)", choice)
+    if not split:
+        raise InputError(
+            "--phase", f"'{choice}'", "allowed: prefill, decode, split:N (N prompt tokens a sequence)"
+        )
+    return np.where(index_in_sequence(sequence) < int(split[1]), PREFILL, DECODE).astype(np.uint8)
+
+
+def index_in_sequence(sequence: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Return each token's index [T] from the start of its (contiguous) sequence."""
+    index = np.arange(len(sequence))
+    starts = np.concatenate([[True], sequence[1:] != sequence[:-1]])
+    return (index - np.maximum.accumulate(np.where(starts, index, 0))).astype(np.int32)

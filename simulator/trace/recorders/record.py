@@ -1,0 +1,106 @@
+"""A recording: prompts through a model, one trace chunk for each batch of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from simulator.trace.core import DECODE, PREFILL, Trace, TraceHeader
+from simulator.trace.recorders.decode import Recorded, run_batch
+from simulator.trace.recorders.gates import Gates
+from simulator.trace.recorders.hooks import RouterHooks, join
+from simulator.trace.recorders.sampling import Sampler
+
+MANTISSA_BITS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to record: tokens to decode, layers to predict ahead, sampling, sequences at a time.
+
+    ``mantissa_bits`` of the 10 of a float16 are kept of ``predicted_weights`` and ``gate_top_p``:
+    fewer make a smaller file. The weights of the routing itself are never rounded further.
+    """
+
+    decode: int
+    predict: int = 3
+    temperature: float = 0.8
+    top_p: float = 0.95
+    seed: int = 0
+    batch: int = 1
+    mantissa_bits: int = MANTISSA_BITS
+
+    def __str__(self) -> str:
+        """Return the settings as a phrase for the trace's notes."""
+        drawn = f"temperature {self.temperature:g}, top-p {self.top_p:g}" if self.temperature else "greedy"
+        run = f"up to {self.decode} decoded tokens a sequence, {drawn}, seed {self.seed}, batch {self.batch}"
+        if self.mantissa_bits == MANTISSA_BITS:
+            return run
+        return f"{run}. predicted_weights and gate_top_p are rounded to {self.mantissa_bits} mantissa bits"
+
+
+def record(  # noqa: PLR0913 (a recording is described by its parts)
+    model: nn.Module,
+    gates: Gates,
+    header: TraceHeader,
+    prompts: Sequence[Sequence[int]],
+    settings: Settings,
+    *,
+    stop: frozenset[int] = frozenset(),
+    on_tokens: Callable[[int], None] = lambda _recorded: None,
+) -> Iterator[Trace]:
+    """Yield the trace of prompts (token ids), ``settings.batch`` sequences at a time.
+
+    Only one batch is held in memory. ``on_tokens`` is told how many tokens each pass recorded.
+    """
+    model.eval()
+    with torch.inference_mode(), RouterHooks(gates, settings.predict) as hooks:
+        for first in range(0, len(prompts), settings.batch):
+            batch = prompts[first : first + settings.batch]
+            samplers = [
+                Sampler(settings.temperature, settings.top_p, settings.seed, first + row)
+                for row in range(len(batch))
+            ]
+            sequences = run_batch(
+                model, hooks, batch, samplers, decode=settings.decode, stop=stop, on_tokens=on_tokens
+            )
+            yield to_trace(header, sequences, first, settings)
+
+
+def to_trace(header: TraceHeader, sequences: Sequence[Recorded], first: int, settings: Settings) -> Trace:
+    """Return recorded sequences, numbered from ``first``, as a trace of tokens in order."""
+    rows = join([sequence.rows() for sequence in sequences])
+    lengths = [len(sequence.tokens) for sequence in sequences]
+    position = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+    n_prompt = np.repeat([sequence.n_prompt for sequence in sequences], lengths)
+    distances = range(1, settings.predict + 1)
+    bits = settings.mantissa_bits
+    return Trace(
+        header=header,
+        sequence=np.repeat(np.arange(first, first + len(lengths), dtype=np.int32), lengths),
+        position=position,
+        phase=np.where(position < n_prompt, PREFILL, DECODE).astype(np.uint8),
+        experts=rows["experts"],
+        weights=rows["weights"],
+        predicted=tuple(rows[f"predicted_{distance}"] for distance in distances),
+        predicted_weights=tuple(
+            rounded(rows[f"predicted_weights_{distance}"], bits) for distance in distances
+        ),
+        gate_top=rows["gate_top"],
+        gate_top_p=rounded(rows["gate_top_p"], bits),
+        token_id=np.concatenate([np.array(sequence.tokens, dtype=np.int32) for sequence in sequences]),
+    )
+
+
+def rounded(values: npt.NDArray[np.float16], bits: int) -> npt.NDArray[np.float16]:
+    """Return non-negative float16 values rounded to ``bits`` of their 10 mantissa bits, halves up."""
+    dropped = MANTISSA_BITS - bits
+    if dropped == 0:
+        return values
+    half = np.uint16(1 << (dropped - 1))
+    return ((values.view(np.uint16) + half) >> dropped << dropped).view(np.float16)

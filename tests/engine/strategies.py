@@ -1,0 +1,173 @@
+"""Small scenarios full of ties, over all features; simple values first, so that failures shrink well."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from hypothesis import strategies as st
+
+from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
+
+from .scenario import PassSpec, Scenario
+
+T = TypeVar("T")
+GB = 10**9  # bytes/s: one byte a nanosecond
+
+rates = st.sampled_from([GB, 2 * GB, GB // 2])
+some_ns = st.sampled_from([0, 1, 2, 5, 10])
+
+
+def sometimes(value: st.SearchStrategy[T], otherwise: T) -> st.SearchStrategy[T]:
+    """Return ``otherwise``, or now and then a drawn value."""
+    return st.one_of(st.just(otherwise), st.just(otherwise), value)
+
+
+@st.composite
+def link_plans(draw: st.DrawFn, source: int, target: int, *, reads_last_tier: bool) -> LinkPlan:
+    lanes = draw(st.sampled_from([1, 1, 2, 3]))
+    table: tuple[tuple[int, int, int], ...] = ()
+    if draw(sometimes(st.booleans(), otherwise=False)):
+        table = tuple((block, n, draw(rates) * n) for block in (2, 5) for n in (1, 2))
+    return LinkPlan(
+        name=f"t{source}_t{target}",
+        source=source,
+        target=target,
+        bytes_per_s=draw(rates),
+        latency_ns=draw(st.sampled_from([0, 0, 1, 2, 5])),
+        lanes=lanes,
+        lane_bytes_per_s=draw(sometimes(rates, otherwise=0)),
+        table=table,
+        chunk_bytes=draw(st.sampled_from([0, 2, 3, 5, 1])),
+        preemption=draw(st.sampled_from(["chunk", "chunk", "none"])),
+        split=draw(st.booleans()),
+        align_bytes=draw(sometimes(st.sampled_from([2, 4]), otherwise=0)) if reads_last_tier else 0,
+        copy_bytes_per_s=draw(sometimes(rates, otherwise=0)),
+        uses_dram=draw(st.booleans()),
+    )
+
+
+@st.composite
+def machine_plans(draw: st.DrawFn, n_tiers: int) -> MachinePlan:
+    ways = [(1, 0), (0, 1), (2, 1)][: n_tiers if n_tiers == 3 else 2]
+    links = [draw(link_plans(a, b, reads_last_tier=a == n_tiers - 1)) for a, b in ways]
+    return MachinePlan(
+        tiers=("gpu", "cpu", "ssd")[:n_tiers],
+        links=tuple(draw(st.permutations(links))),
+        dram_bytes_per_s=draw(sometimes(st.sampled_from([GB, 2 * GB, 3 * GB, GB // 2]), otherwise=0)),
+    )
+
+
+@st.composite
+def runtime_plans(draw: st.DrawFn, *, exclusive: bool) -> RuntimePlan:
+    parts = draw(st.sampled_from([1, 1, 2, 3]))
+    overhead = Overhead()
+    if draw(st.booleans()):
+        overhead = Overhead(
+            pass_ns=draw(some_ns),
+            miss_ns=draw(some_ns),
+            load_bytes_per_s=draw(sometimes(rates, otherwise=0)),
+            evict_bytes_per_s=draw(sometimes(rates, otherwise=0)),
+            when=draw(st.sampled_from(["before", "beside"])),
+        )
+    return RuntimePlan(
+        overlap=draw(st.sampled_from(["expert", "layer"])),
+        parts=parts,
+        parts_order=draw(st.sampled_from(["expert", "matrix"])) if parts > 1 else "expert",
+        evict=draw(st.sampled_from(["on_insert", "on_insert", "after_event"])),
+        cancel=draw(st.sampled_from(["none", "queued", "chunk", "chunk"])),
+        staging_buffers=draw(st.sampled_from([1, 2, 3])),
+        host_staging_chunks=draw(st.sampled_from([8, 1, 2, 3])),
+        exclusive=exclusive,
+        overhead=overhead,
+    )
+
+
+@st.composite
+def tier_pools(
+    draw: st.DrawFn, expert_bytes: tuple[int, ...], n_experts: int
+) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Draw a pool for all layers, or one for each, with space for a few experts."""
+    layers = tuple(range(len(expert_bytes)))
+    groups = draw(st.sampled_from([(layers,), tuple((layer,) for layer in layers)]))
+    pools = []
+    for group in groups:
+        largest = max(expert_bytes[layer] for layer in group)
+        entries = draw(st.integers(0, max(1, n_experts * len(group) - 1)))
+        pools.append((entries * largest, group))
+    return tuple(pools)
+
+
+@st.composite
+def pass_specs(draw: st.DrawFn, n_layers: int, n_experts: int) -> PassSpec:
+    demands = []
+    for layer in range(n_layers):
+        top_k = draw(st.sampled_from([2, 1, 3, 4, 0]))
+        experts = draw(st.permutations(range(n_experts)))[:top_k]
+        demands.append(tuple((layer * n_experts + e, draw(st.sampled_from([1, 1, 2]))) for e in experts))
+    every_layer = st.tuples(*[some_ns] * n_layers)
+    return PassSpec(
+        prologue_ns=draw(some_ns),
+        epilogue_ns=draw(some_ns),
+        before_ns=draw(every_layer),
+        after_ns=draw(every_layer),
+        combine_ns=draw(every_layer),
+        demands=tuple(demands),
+    )
+
+
+@st.composite
+def all_wishes(
+    draw: st.DrawFn, passes: tuple[PassSpec, ...], n_layers: int, n_experts: int
+) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Draw predictions: some come true, some do not, some are for after the end."""
+    demands = [demand for spec in passes for demand in spec.demands]
+    wishes: dict[int, tuple[tuple[int, int], ...]] = {}
+    for event in range(len(demands)):
+        some: dict[tuple[int, int], None] = {}
+        for ahead in draw(st.lists(st.sampled_from([1, 1, 1, 2, n_layers]), max_size=3)):
+            target = event + ahead
+            layer = target % n_layers
+            keys = [layer * n_experts + e for e in range(n_experts)]
+            if target < len(demands) and demands[target] and draw(st.booleans()):
+                keys = [key for key, _ in demands[target]]
+            some[draw(st.sampled_from(keys)), ahead] = None
+        wishes[event] = tuple(some)
+    return wishes
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    """Draw a run."""
+    n_tiers = draw(st.sampled_from([2, 3]))
+    n_layers = draw(st.integers(2, 4))
+    n_experts = draw(st.integers(3, 6))
+    sizes = st.sampled_from([1, 2, 5, 10])
+    one_size = draw(sizes)
+    unequal = draw(st.booleans())
+    expert_bytes = tuple(draw(sizes) if unequal else one_size for _ in range(n_layers))
+    passes = tuple(draw(st.lists(pass_specs(n_layers, n_experts), min_size=2, max_size=5)))
+    wishes = draw(all_wishes(passes, n_layers, n_experts)) if draw(st.booleans()) else {}
+    on_cpu: dict[int, dict[int, int]] = {}
+    if draw(st.booleans()):
+        for event in range(len(passes) * n_layers):
+            keys = [key for key, _ in passes[event // n_layers].demands[event % n_layers]]
+            if keys:
+                defer = draw(st.sampled_from([0, 0, 1, 2]))
+                on_cpu[event] = dict.fromkeys(draw(st.lists(st.sampled_from(keys), unique=True)), defer)
+    return Scenario(
+        machine=draw(machine_plans(n_tiers)),
+        runtime=draw(runtime_plans(exclusive=draw(sometimes(st.booleans(), otherwise=False)))),
+        n_layers=n_layers,
+        n_experts=n_experts,
+        expert_bytes=expert_bytes,
+        pools=tuple(draw(tier_pools(expert_bytes, n_experts)) for _ in range(n_tiers - 1)),
+        eviction=tuple(draw(st.sampled_from(["lru", "fifo"])) for _ in range(n_tiers - 1)),
+        passes=passes,
+        expert_ns=tuple(draw(some_ns) for _ in range(n_layers)),
+        expert_token_ns=draw(st.sampled_from([0, 1])),
+        cpu_expert_ns=tuple(draw(st.sampled_from([5, 1, 2, 10])) for _ in range(n_layers)),
+        cpu_token_ns=draw(st.sampled_from([0, 1])),
+        activation_bytes=draw(st.sampled_from([1, 0, 2])),
+        wishes=wishes,
+        on_cpu=on_cpu,
+    )
