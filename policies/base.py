@@ -123,6 +123,10 @@ class Eviction(Policy):
         """Return who would go, none of ``blocked``; None if nobody can. Changes nothing."""
         raise NotImplementedError
 
+    def preload(self, layers: Sequence[int]) -> Sequence[int]:
+        """Return the expert keys of ``layers`` that the pool starts with, most wanted first; by default none."""
+        return ()
+
     def residency(self, event: Event) -> Sequence[bool] | None:
         """Return which keys of the event are resident, if this policy replays a record; else None."""
         return None

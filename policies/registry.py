@@ -44,6 +44,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "random": "policies.eviction.random_:RandomEviction",
         "static-popularity": "policies.eviction.static_popularity:StaticPopularity",
         "belady": "policies.eviction.belady:Belady",
+        "recorded": "policies.eviction.recorded:Recorded",
     },
     "admission": {
         "always": "policies.admission.always:Always",
@@ -86,7 +87,7 @@ def create(axis: str, spec: str | Mapping[str, Any], where: str | None = None) -
     given = {"name": spec} if isinstance(spec, str) else dict(spec)
     name = given.pop("name", None)
     if not isinstance(name, str):
-        raise InputError(where, "the policy's name is missing", "write 'lru', or '{name: lfu, PARAMETER: ...}'")
+        raise InputError(where, "the policy has no name", "write 'lru', or '{name: lfu, PARAMETER: ...}'")
     return construct(_find(axis, name, where), name, given, where)
 
 
@@ -97,8 +98,8 @@ def check_needs(policy: Policy, trace_offers: Container[str], trace_name: str) -
         kind = type(policy)
         names = {ref: f"{name} ({axis})" for axis, table in BUILT_IN.items() for name, ref in table.items()}
         name = names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__qualname__)
-        needs = ", ".join(sorted(policy.needs))
-        raise InputError(trace_name, f"the policy {name} needs {needs}", f"the trace has no {', '.join(lacks)}")
+        needs, lacking = ", ".join(sorted(policy.needs)), ", ".join(lacks)
+        raise InputError(trace_name, f"the policy {name} needs {needs}", f"the trace has no {lacking}")
 
 
 def listing() -> list[Listed]:
@@ -136,8 +137,7 @@ def _find(axis: str, name: str, where: str) -> type[Policy]:
     found = vars(module).get(attribute)
     wanted = AXES[axis]
     if not isinstance(found, type) or not issubclass(found, wanted):
-        kinds = [key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, wanted)]
-        hint = did_you_mean(attribute, kinds) if kinds else "it must derive from policies.base." + wanted.__name__
+        hint = f"a class that derives from policies.base.{wanted.__name__} is wanted"
         raise InputError(where, f"{source} has no {axis} policy '{attribute}'", hint)
     return found
 

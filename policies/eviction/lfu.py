@@ -17,7 +17,7 @@ class LFU(Eviction):
 
     cite = "Breslau et al., Web caching and Zipf-like distributions, INFOCOM 1999 (in-cache and perfect LFU)"
 
-    def __init__(self, survive_eviction: bool = False) -> None:
+    def __init__(self, *, survive_eviction: bool = False) -> None:
         self.survive_eviction = survive_eviction
         self.uses: dict[int, int] = {}
         self.clock = 0

@@ -23,7 +23,7 @@ class RandomEviction(Eviction):
     def bind(self, context: Context) -> None:
         """Seed the draws."""
         super().bind(context)
-        self.random = Random(context.seed)
+        self.random = Random(context.seed)  # noqa: S311 - draws, no secrets
         self._draw()
 
     def _draw(self) -> None:

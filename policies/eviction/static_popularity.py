@@ -9,7 +9,7 @@ from policies.eviction.heap import LazyHeap
 
 
 class StaticPopularity(Eviction):
-    """Evicts the expert that the training trace used least, of equal ones the lowest key."""
+    """Starts with the experts that the training trace used most and evicts those that it used least."""
 
     needs = frozenset({"future"})  # unless a training trace is named, popularity is counted in this one
     cite = "Kamahori et al., Fiddler, ICLR 2025, arXiv 2402.07033 (experts placed by popularity)"
@@ -22,6 +22,12 @@ class StaticPopularity(Eviction):
         super().bind(context)
         assert context.popularity is not None
         self.popularity: list[int] = context.popularity.ravel().tolist()
+
+    def preload(self, layers: Sequence[int]) -> Sequence[int]:
+        """Start with the most popular experts, of equal ones the lowest key."""
+        n = self.context.n_experts
+        keys = [key for layer in layers for key in range(layer * n, (layer + 1) * n)]
+        return sorted(keys, key=lambda key: (-self.popularity[key], key))
 
     def on_use(self, keys: Sequence[int], event: int) -> None:
         """Enter the keys; how often they are used here changes nothing."""

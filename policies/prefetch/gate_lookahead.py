@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
-from policies.base import Event, Prefetch, Wish
+from policies.base import Context, Event, Prefetch, Wish
 from simulator.errors import InputError
 
 
@@ -17,8 +17,9 @@ class GateLookahead(Prefetch):
     """Wishes for the experts that the gates of the next ``n_layers`` layers choose, nearest layer first.
 
     The gates were fed this layer's gate input when the trace was recorded. A step's prediction is
-    the union over its tokens, ranked by summed gate weight; where weights were not recorded a
-    token gives its choices k, k-1, ..., 1 points. Ties: lowest key first.
+    the union over its tokens, ranked by predicted gate mass (normalised over k, summed over
+    tokens); where weights were not recorded, a token's choices weigh as k, k-1, ..., 1. Ties:
+    lowest key first. ``bind`` raises InputError if the trace does not look that far ahead.
     """
 
     needs = frozenset({"predictions"})
@@ -27,19 +28,16 @@ class GateLookahead(Prefetch):
     def __init__(self, n_layers: Annotated[int, Field(ge=1)] = 1) -> None:
         self.n_layers = n_layers
 
-    def bind_predictions(
-        self,
-        predicted: tuple[npt.NDArray[np.int16], ...],
-        weights: tuple[npt.NDArray[np.floating], ...] = (),
-    ) -> None:
-        """Take the trace's ``predicted[d - 1]`` [T, L, k] of the layer d ahead, and their weights.
-
-        Errors: InputError (the trace does not look as far ahead as ``n_layers``).
-        """
-        if self.n_layers > len(predicted):
-            what = f"gate-lookahead: n_layers: {self.n_layers} is too many"
-            raise InputError("policies.prefetch", what, f"the trace predicts {len(predicted)} layers ahead")
-        self.predicted, self.weights = predicted, weights
+    def bind(self, context: Context) -> None:
+        """Take the recorded predictions."""
+        super().bind(context)
+        trace = context.trace
+        assert trace is not None
+        self.predicted, self.weights = trace.predicted, trace.predicted_weights
+        recorded = len(self.predicted)
+        if self.n_layers > recorded:
+            fault = f"gate-lookahead: n_layers: {self.n_layers}"
+            raise InputError("policies.prefetch", fault, f"the trace predicts {recorded} layers ahead")
 
     def wishes(self, event: Event, resident: Container[int]) -> Sequence[Wish]:
         """Return the predicted experts of the next layers of this pass."""
@@ -48,14 +46,15 @@ class GateLookahead(Prefetch):
     def _ahead(self, event: Event, layers: int) -> Iterator[Wish]:
         at = np.asarray(event.rows, dtype=np.intp), event.layer
         experts = self.predicted[layers - 1][at]
+        weights: Iterable[list[float]] = repeat([float(n) for n in range(experts.shape[1], 0, -1)])
         if self.weights:
-            scores = self.weights[layers - 1][at].astype(np.float64)
-        else:
-            scores = np.broadcast_to(np.arange(experts.shape[1], 0.0, -1.0), experts.shape)
-        total: dict[int, float] = {}
-        for expert, score in zip(experts.ravel().tolist(), scores.ravel().tolist(), strict=True):
-            if expert >= 0:
-                total[expert] = total.get(expert, 0.0) + score
+            weights = self.weights[layers - 1][at].tolist()
+        mass: dict[int, float] = {}
+        for chosen, scores in zip(experts.tolist(), weights, strict=False):
+            whole = sum(scores) or 1.0
+            for expert, score in zip(chosen, scores, strict=True):
+                if expert >= 0:
+                    mass[expert] = mass.get(expert, 0.0) + score / whole
         first = (event.layer + layers) * self.context.n_experts
-        for expert, score in sorted(total.items(), key=lambda item: (-item[1], item[0])):
+        for expert, score in sorted(mass.items(), key=lambda item: (-item[1], item[0])):
             yield Wish(first + expert, layers, score)

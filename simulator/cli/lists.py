@@ -71,8 +71,8 @@ def _systems() -> Iterable[Row]:
 def _policies() -> Iterable[Row]:
     from policies.registry import listing
 
-    for axis, name, line, cite in listing():
-        yield f"{axis}: {name}", line + (f" [{cite}]" if cite else "")
+    for row in listing():
+        yield f"{row.axis}: {row.name}", row.doc + (f" [{row.cite}]" if row.cite else "")
 
 
 def _traces() -> Iterable[Row]:

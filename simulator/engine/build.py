@@ -79,7 +79,7 @@ class Run:
         )
         self._check_memory()
         self.future: KnownFuture | None = None
-        self.partition: Partition = create("partition", experiment.policies.partition)  # type: ignore[assignment]
+        self.partition: Partition = create("partition", experiment.policies.partition)
 
     def events(self) -> list[list[int]]:
         """Return the keys of every layer step of the run, in order."""
@@ -170,12 +170,14 @@ class Run:
         for i, name in enumerate(self.tiers[:-1]):
             pools = []
             for capacity, layers in self.pools(i):
-                policy = self._new_eviction(i)
-                bound.append(policy)
-                pools.append((Pool(capacity, policy), layers))
+                eviction = self._new_eviction(i)
+                bound.append(eviction)
+                pools.append((Pool(capacity, eviction), layers))
             tiers.append(Tier(name, pools, size_of, stride))
         for policy in bound:
             policy.bind(context)
+        for i, tier in enumerate(tiers):
+            tier.preload([layers for _, layers in self.pools(i)], n)
         fabric = Fabric(self.machine, self.runtime.host_staging_chunks)
         top, host = tiers[0], tiers[1] if len(tiers) == 2 else None
         loader = Loader(fabric, self.runtime, top, host, len(self.tiers))

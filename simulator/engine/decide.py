@@ -167,14 +167,14 @@ class Decider:
     ) -> None:
         if not missed:
             return
-        host, loader = self.host, self.loader
-        in_dram = [key not in loader.writing and (host is None or host.has_landed(key)) for key in missed]
+        host = self.host
+        in_dram = [host is None or host.has_landed(key) for key in missed]
         record.not_in_top += len(missed)
         decision.found_in_dram = sum(in_dram)
         record.found_in_dram += decision.found_in_dram
-        fetch: list[int] = []
         mass = dict(zip((k * self.n_versions for k in event.keys), event.gate_mass, strict=True))
         placed = self.policies.placement.place(event, missed, in_dram)
+        fetch: list[int] = []
         for key, there, where in zip(missed, in_dram, placed, strict=True):
             weight = mass.get(key - key % self.n_versions, 0.0)
             if where.place is Place.CPU and there:
@@ -198,23 +198,22 @@ class Decider:
     # -- space ------------------------------------------------------------------------------------
 
     def _claim_space(self, event: Event, missed: list[int], pool: Pool, decision: Decision) -> None:
+        host = self.host
+        if host is not None:
+            shared = host.pool_of_layer[event.layer]
+            for key in missed:
+                host.pin(key)
+            shared.policy.on_use(missed, event.index)
         wanted = self.policies.admission.order(decision.fetch, event.index)
         decision.kept = self._claim(self.top, pool, wanted, event.index, self.loader.shields, self.policies.admission)
         for key in missed:
             if key not in decision.kept:
                 pool.policy.on_evict(key)
-        host = self.host
         if host is None:
             return
-        shared = host.pool_of_layer[event.layer]
-        computed = {*decision.fetch, *(key for key, _, _ in decision.cpu)}
-        asked = [key for key in missed if key in computed]
-        for key in asked:
-            host.pin(key)
-        shared.policy.on_use(asked, event.index)
-        far = [k for k in wanted if k not in shared and k not in self.loader.writing]
+        far = [key for key in wanted if key not in shared]
         decision.into_host = self._claim(host, shared, far, event.index, EMPTY, None)
-        for key in asked:
+        for key in missed:
             host.unpin(key)
             if key not in shared:
                 shared.policy.on_evict(key)

@@ -37,8 +37,8 @@ class KnownFuture:
         self._next[by_key[:-1][again]] = when[1:][again]
         self._when = when
         unique, first = np.unique(ordered, return_index=True)
-        ends = [*first[1:].tolist(), len(flat)]
-        self._uses = {key: slice(*span) for key, *span in zip(unique.tolist(), first.tolist(), ends, strict=True)}
+        bounds = [*first.tolist(), len(flat)]
+        self._uses = {key: slice(*bounds[i : i + 2]) for i, key in enumerate(unique.tolist())}
 
     def keys(self, event: int) -> list[int]:
         """Return the keys that ``event`` demands; [] past the end of the run."""
@@ -79,8 +79,8 @@ def belady_hit_rate(
 ) -> Bound:
     """Return Belady's hit rate on the same demand, capacity and partition, with forced admission.
 
-    Arguments as in ``replay`` (``layers`` may go on for ever); ``context`` knows the future of the same events. A run without
-    lookups has the rate 0.
+    Arguments as in ``replay``; ``context`` knows the future of the same events. A run without lookups
+    has the rate 0.
     """
     context = replace(context, n_versions=1)
 

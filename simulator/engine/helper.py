@@ -9,46 +9,54 @@ from simulator.engine.plan import NS_PER_S, ceil_div
 
 
 class Group:
-    """The CPU-placed experts of one layer step; ``done`` once their outputs are back."""
+    """The CPU-placed experts of one layer step, as (key, ns alone, bytes read); ``done`` once outputs are back."""
 
-    __slots__ = ("done", "due", "keys", "n_bytes", "on_computed", "todo", "work")
+    __slots__ = ("done", "due", "n_bytes", "todo", "work")
 
-    def __init__(self, keys: list[int], work: list[tuple[int, int]], n_bytes: int, due: int) -> None:
-        self.keys = keys
-        self.work = work  # (ns alone, bytes read) of each expert
+    def __init__(self, work: list[tuple[int, int, int]], n_bytes: int, due: int) -> None:
+        self.work = work
         self.n_bytes = n_bytes
         self.due = due
         self.todo = len(work)
         self.done = False
-        self.on_computed: Callable[[Group], None] | None = None
 
 
 class Helper:
-    """A serial unit whose rate may be cut by the DRAM that it shares with links."""
+    """A serial unit whose rate may be cut by the DRAM that it shares with links.
+
+    ``computed`` is told of every expert that ends.
+    """
 
     def __init__(self) -> None:
-        self.queue: deque[tuple[Group, int, int]] = deque()
+        self.queue: deque[tuple[Group, int, int, int]] = deque()
         self.group: Group | None = None
-        self.ask = self.left = self.rate = self.since = self.finish = 0
+        self.key = self.ask = self.left = self.rate = self.since = self.finish = 0
         self.changed = False
+        self.computed: Callable[[Group, int], None] | None = None
 
-    def add(self, group: Group) -> None:
+    def add(self, group: Group, now: int) -> None:
         """Queue a group whose activations have arrived."""
-        self.queue.extend((group, ns, n_bytes) for ns, n_bytes in group.work)
+        self.queue.extend((group, *entry) for entry in group.work)
+        if self.group is None:
+            self._start(now)
 
     def complete(self, now: int) -> None:
         """End the job that ends at ``now``, and start the next one if there is one."""
-        if self.group is not None and self.finish == now:
-            group, self.group = self.group, None
-            self.changed = True
-            group.todo -= 1
-            if group.todo == 0 and group.on_computed is not None:
-                group.on_computed(group)
-        if self.group is None and self.queue:
-            self.group, ns, n_bytes = self.queue.popleft()
-            self.ask = max(1, n_bytes * NS_PER_S // ns)
-            self.left, self.since, self.rate = ns * self.ask, now, 0
-            self.changed = True
+        if self.group is None or self.changed or self.finish != now:
+            return
+        group, self.group = self.group, None
+        self.changed = True
+        group.todo -= 1
+        if self.computed is not None:
+            self.computed(group, self.key)
+        if self.queue:
+            self._start(now)
+
+    def _start(self, now: int) -> None:
+        self.group, self.key, ns, n_bytes = self.queue.popleft()
+        self.ask = max(1, n_bytes * NS_PER_S // ns)
+        self.left, self.since, self.rate = ns * self.ask, now, 0
+        self.changed = True
 
     def grant(self, rate: int, now: int) -> None:
         """Give the running job its rate from ``now`` on."""

@@ -10,6 +10,7 @@ from simulator.engine.plan import NS_PER_S, ceil_div
 
 if TYPE_CHECKING:
     from simulator.engine.link import Link
+    from simulator.engine.loader import Load
 
 
 class Phase(Enum):
@@ -27,11 +28,11 @@ class Transfer:
 
     ``hops`` are the links still to travel in order. ``begin`` is asked when a prefetch's first job
     is about to start (False drops it); ``was_read`` is called when the first of two hops has ended for
-    all pieces, ``landed`` when a stage's pieces are all there. ``followers`` are called after that.
+    all pieces, ``landed`` when a stage's pieces are all there. ``followers`` wait for it to be whole.
     """
 
     __slots__ = (
-        "begin", "cancelled", "demand", "followers", "for_event", "hops", "key", "landed", "moved_bytes", "needs_slots",
+        "begin", "cancelled", "demand", "followers", "for_event", "hops", "key", "landed", "landed_as", "moved_bytes", "needs_slots",
         "pieces", "pins_host", "reading", "started", "was_read",
     )  # fmt: skip
 
@@ -55,11 +56,12 @@ class Transfer:
         self.cancelled = False
         self.needs_slots = False
         self.pins_host = False
+        self.landed_as: list[int] = []  # by stage: its place in the order of all landings
         self.pieces: list[int] = []  # by stage: pieces that have not landed
         self.reading: list[int] = []  # by stage: pieces that have not ended their first hop
         self.moved_bytes = 0
         self.was_read: Callable[[Transfer], None] | None = None
-        self.followers: list[Callable[[], None]] = []
+        self.followers: list[Load] = []
 
     def link_on(self, stage: int | None) -> Link:
         """Return the link that a stage's bytes (None: any) are on: the first hop until all have been read."""
@@ -86,7 +88,7 @@ class Job:
     """
 
     __slots__ = (
-        "at_boundary", "bytes", "chunk_work", "counted", "finish", "left", "phase", "piece", "rate", "second_hop",
+        "at_boundary", "bytes", "chunk_work", "counted", "finish", "forwarded", "left", "phase", "piece", "rate", "second_hop",
         "since", "total",
     )  # fmt: skip
 
@@ -102,6 +104,7 @@ class Job:
         self.since = 0
         self.finish = 0
         self.counted = 0
+        self.forwarded = 0
         self.at_boundary = False
 
     def progress(self, now: int) -> None:

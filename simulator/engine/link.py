@@ -63,10 +63,16 @@ class Link:
     def _moved(self, lane: int, job: Job, now: int) -> None:
         job.progress(now)
         self.changed = True
+        transfer = job.piece.transfer
+        if len(transfer.hops) == 2 and not job.second_hop:
+            while job.forwarded + job.chunk_work < job.total and job.total - job.left >= job.forwarded + job.chunk_work:
+                job.forwarded += job.chunk_work
+                self._forward(job, job.chunk_work)
+                if transfer.needs_slots:  # the next chunk starts when links pick, if there is a slot
+                    job.at_boundary = True
+                    return
         if job.left > 0:
             job.at_boundary = True
-            if job.chunk_work < job.total and len(job.piece.transfer.hops) == 2 and not job.second_hop:
-                self._forward(job, job.chunk_work)
             return
         self._count(job, job.bytes - job.counted)
         if self.plan.copy_bytes_per_s:
@@ -85,9 +91,8 @@ class Link:
             if piece.chunks_left == 0 and not transfer.cancelled:
                 self._land(piece)
         else:
-            n_before = (job.total - 1) // job.chunk_work
             self._read(piece)
-            self._forward(job, job.total - n_before * job.chunk_work)
+            self._forward(job, job.total - job.forwarded)
 
     def _land(self, piece: Piece) -> None:
         transfer = piece.transfer
@@ -149,11 +154,11 @@ class Link:
                 self.changed = True
                 if not job.passed_boundary(now):
                     continue
-            job.at_boundary = False
+            at_boundary, job.at_boundary = job.phase is Phase.MOVING, False
             if transfer.cancelled:
                 self._count(job, job.back_to_boundary())
                 self._release(lane, job, now)
-            elif not transfer.demand and plan.preemption == "chunk" and self._waiting() > idle:
+            elif at_boundary and not transfer.demand and plan.preemption == "chunk" and self._waiting() > idle:
                 self._count(job, job.back_to_boundary())
                 self._release(lane, job, now)
                 job.phase = Phase.WAITING
@@ -178,8 +183,13 @@ class Link:
         return job.second_hop or not transfer.needs_slots or self.slots.free > 0
 
     def _waiting(self) -> int:
-        """Return how many demand jobs wait for a lane (none, while the first one lacks a slot)."""
-        return len(self.demand) if self.demand and self._startable(self.demand[0]) else 0
+        """Return how many demand jobs wait for a lane and for nothing else."""
+        slots = self.slots.free
+        for n, job in enumerate(self.demand):
+            slots -= job.piece.transfer.needs_slots and not job.second_hop
+            if slots < 0:
+                return n
+        return len(self.demand)
 
     def _fill(self, lane: int, now: int) -> None:
         if self.demand and self._startable(self.demand[0]):
@@ -191,7 +201,6 @@ class Link:
             if not transfer.started:
                 assert transfer.begin is not None
                 if not transfer.begin(transfer):
-                    self.forget(transfer)
                     continue
                 transfer.started = True
             if self._startable(job):

@@ -52,53 +52,73 @@ class Loader:
         self.wasted: list[Transfer] = []
         self.shields: dict[int, int] = {}  # key -> last event that it is predicted for
         self.writing: dict[int, Transfer] = {}  # write-backs on their way into tier 1
-        self.write_backs: list[int] = []
+        self.write_backs: list[Load] = []
+        self.landings = 0
         self.arrived: Callable[[Transfer, int], None] | None = None
         top.on_leave = self._left_top
 
     # -- cutting ----------------------------------------------------------------------------------
 
-    def jobs(self, transfer: Transfer, n_bytes: int, *, whole: bool = False, single: bool = False) -> list[Job]:
-        """Cut a transfer into its first-hop jobs, one a piece; ``whole`` forces one stage, ``single`` one piece."""
+    def jobs(self, transfer: Transfer, n_bytes: int, *, single: bool = False) -> list[Job]:
+        """Cut a transfer into its first-hop jobs, one a piece; ``single`` forces one piece."""
         link = transfer.hops[0].plan
-        parts, by_matrix = self.runtime.parts, self.runtime.parts_order == "matrix"
+        parts, by_matrix = self.runtime.parts, self.runtime.parts_order == "matrix" and not single
+        n = 1
+        if by_matrix:
+            n = parts
+        elif link.split and not single:
+            n = parts if parts > 1 else link.lanes
         two_hops = len(transfer.hops) == 2
-        n = parts
-        if single or (by_matrix and whole):
-            n = 1
-        elif not by_matrix:
-            n = (parts if parts > 1 else link.lanes) if link.split else 1
-        sizes = [size for i in range(n) if (size := n_bytes // n + (i < n_bytes % n))]
-        staged = by_matrix and not whole and not single
-        stages = n if staged else 1
-        transfer.pieces = [0] * stages
+        chunk = 0 if two_hops and link.copy_bytes_per_s else link.chunk_bytes
+        transfer.pieces = [0] * (n if by_matrix else 1)
         jobs = []
-        for i, size in enumerate(sizes):
-            stage = i if staged else 0
-            piece = Piece(transfer, stage)
-            chunk = 0 if two_hops and link.copy_bytes_per_s else link.chunk_bytes
+        for i in range(n):
+            size = n_bytes // n + (n_bytes % n if i == 0 else 0)
+            if size == 0:
+                continue
+            piece = Piece(transfer, i if by_matrix else 0)
             job = Job(piece, link.read_bytes(size), chunk, second_hop=False)
             piece.chunks_left = ceil_div(job.total, job.chunk_work) if two_hops else 1
-            transfer.pieces[stage] += 1
+            transfer.pieces[piece.stage] += 1
             jobs.append(job)
         transfer.reading = list(transfer.pieces)
+        transfer.landed_as = [0] * len(transfer.pieces)
         return jobs
 
     def queue(self, loads: Sequence[Load]) -> None:
-        """Queue the jobs of several transfers: expert by expert, or matrix by matrix over all."""
+        """Queue the jobs of demand transfers: expert by expert, or matrix by matrix over all.
+
+        One whose source is still being written down follows that.
+        """
+        ready = []
+        for load in loads:
+            if load.waits_for is not None and any(load.waits_for.pieces):
+                load.waits_for.followers.append(load)
+            else:
+                ready.append(load)
         if self.runtime.parts_order == "matrix":
-            for row in zip_longest(*([(load.link, job) for job in load.jobs] for load in loads)):
-                for entry in row:
-                    if entry is not None:
-                        entry[0].queue(entry[1])
+            for row in zip_longest(*(load.jobs for load in ready)):
+                for load, job in zip(ready, row, strict=True):
+                    if job is not None:
+                        load.link.queue(job)
         else:
-            for load in loads:
+            for load in ready:
                 for job in load.jobs:
                     load.link.queue(job)
+        for load in ready:
+            for stage, left in enumerate(load.transfer.pieces):
+                if left == 0:  # more parts than bytes
+                    self._arrive(load.transfer, stage)
+
+    def _arrive(self, transfer: Transfer, stage: int) -> None:
+        self.landings += 1
+        transfer.landed_as[stage] = self.landings
+        if self.arrived is not None:
+            self.arrived(transfer, stage)
 
     # -- demand -----------------------------------------------------------------------------------
 
-    def fetch(self, key: int, *, kept: bool, into_host: bool, whole: bool) -> Load:
+    def fetch(self, key: int, *, kept: bool, into_host: bool) -> Load:
         """Make the demand transfer of a missed expert."""
         hops, waits_for = self._route(key)
         transfer = Transfer(key, hops, demand=True, landed=self._landed)
@@ -108,7 +128,7 @@ class Loader:
             self._enter_host(transfer, into_host=into_host)
         else:
             self._pin_source(transfer)
-        return Load(transfer, hops[0], self.jobs(transfer, self.top.size_of(key), whole=whole), waits_for)
+        return Load(transfer, hops[0], self.jobs(transfer, self.top.size_of(key)), waits_for)
 
     def _route(self, key: int) -> tuple[tuple[Link, ...], Transfer | None]:
         assert self.up is not None
@@ -137,6 +157,11 @@ class Loader:
             self.host.pin(transfer.key)
             transfer.pins_host = True
 
+    def _unpin_source(self, transfer: Transfer) -> None:
+        if transfer.pins_host and self.host is not None:
+            self.host.unpin(transfer.key)
+            transfer.pins_host = False
+
     def _landed(self, transfer: Transfer, stage: int) -> None:
         key = transfer.key
         if not any(transfer.pieces):
@@ -144,12 +169,10 @@ class Loader:
             kept = self.top.pool(key).flying.get(key) is transfer
             if kept:
                 self.top.land(key)
-            if self.host is not None and transfer.pins_host:
-                self.host.unpin(key)
-                if kept and self.runtime.exclusive:
-                    self.host.remove(key)
-        if self.arrived is not None:
-            self.arrived(transfer, stage)
+            self._unpin_source(transfer)
+            if kept and self.runtime.exclusive and self.host is not None and self.host.has_landed(key):
+                self.host.remove(key)
+        self._arrive(transfer, stage)
 
     # -- write-backs (exclusive pairs) -------------------------------------------------------------
 
@@ -158,75 +181,76 @@ class Loader:
         if fresh is not None:
             self.books.unused += 1
             self.wasted.append(fresh)
-        if self.runtime.exclusive:
-            self.write_backs.append(key)
+        if not self.runtime.exclusive:
+            return
+        host = self.host
+        assert self.down is not None
+        transfer = Transfer(key, (self.down,), demand=True, landed=self._written)
+        if host is not None:
+            if key in host.pool(key) or not host.make_room(host.pool(key), host.size_of(key), host.pins):
+                return
+            host.take(key, transfer)
+            host.pool(key).policy.on_insert(key)
+        self.writing[key] = transfer
+        self.write_backs.append(Load(transfer, self.down, self.jobs(transfer, self.top.size_of(key), single=True)))
 
     def queue_write_backs(self) -> None:
         """Send the victims of an exclusive tier 0 down; a full cache in tier 1 that finds no room drops them."""
-        for key in self.write_backs:
-            assert self.down is not None
-            size = self.top.size_of(key)
-            if self.host is not None and not self.host.make_room(self.host.pool(key), size, self.host.pins):
-                continue
-            transfer = Transfer(key, (self.down,), demand=True, landed=self._written)
-            if self.host is not None:
-                self.host.take(key, transfer)
-                self.host.pool(key).policy.on_insert(key)
-            self.writing[key] = transfer
-            for job in self.jobs(transfer, size, single=True):
-                self.down.queue(job)
+        for load in self.write_backs:
+            for job in load.jobs:
+                load.link.queue(job)
         self.write_backs.clear()
 
     def _written(self, transfer: Transfer, _stage: int) -> None:
-        if any(transfer.pieces):
-            return
         del self.writing[transfer.key]
         if self.host is not None:
             self.host.land(transfer.key)
-        for follow in transfer.followers:
-            follow()
+        for load in transfer.followers:
+            if load.transfer.demand or self.queued.get(load.transfer.key) is load.transfer:
+                self.queue([load])
 
     # -- prefetches --------------------------------------------------------------------------------
 
-    def prefetch(self, key: int, for_event: int) -> Load | None:
+    def prefetch(self, key: int, for_event: int) -> None:
         """Queue a prefetch unless the key is there, on its way or queued already."""
-        if key in self.top.pool(key) or key in self.queued or key in self.writing:
-            return None
-        hops, _ = self._route(key)
-        transfer = Transfer(
-            key, hops, demand=False, landed=self._landed, begin=self._begin, for_event=for_event
-        )
+        if key in self.top.pool(key) or key in self.queued:
+            return
+        hops, waits_for = self._route(key)
+        transfer = Transfer(key, hops, demand=False, landed=self._landed, begin=self._begin, for_event=for_event)
+        if len(hops) == 1:
+            self._pin_source(transfer)
         self.queued[key] = transfer
-        return Load(transfer, hops[0], self.jobs(transfer, self.top.size_of(key)))
+        self.queue([Load(transfer, hops[0], self.jobs(transfer, self.top.size_of(key)), waits_for)])
 
     def _begin(self, transfer: Transfer) -> bool:
         """Reserve space for a prefetch whose first job is about to start; False drops it."""
         key = transfer.key
-        del self.queued[key]
         pool = self.top.pool(key)
-        host = self.host
-        source_gone = len(transfer.hops) == 1 and host is not None and not host.has_landed(key)
-        if source_gone or not self.top.make_room(pool, self.top.size_of(key), _Guard(self.top.pins, self.shields)):
-            self.books.dropped += 1
+        done = self.top.make_room(pool, self.top.size_of(key), _Guard(self.top.pins, self.shields))
+        self.queue_write_backs()
+        if not done:
+            self._drop(transfer)
             return False
+        del self.queued[key]
         self.top.take(key, transfer)
         pool.policy.on_insert(key)
         self.fresh[key] = self.under_way[key] = transfer
         self.books.started += 1
-        if len(transfer.hops) == 2:
-            room = (
-                host is not None
-                and key not in host.pool(key)
-                and host.make_room(host.pool(key), self.top.size_of(key), host.pins)
-            )
-            if room and host is not None:
+        host = self.host
+        if len(transfer.hops) == 2 and host is not None:
+            room = host.make_room(host.pool(key), host.size_of(key), host.pins)
+            if room:
                 host.take(key, transfer)
                 host.pool(key).policy.on_insert(key)
             self._enter_host(transfer, into_host=room)
-        else:
-            self._pin_source(transfer)
-        self.queue_write_backs()
         return True
+
+    def _drop(self, transfer: Transfer) -> None:
+        """Forget a prefetch that never started."""
+        del self.queued[transfer.key]
+        transfer.hops[0].forget(transfer)
+        self.books.dropped += 1
+        self._unpin_source(transfer)
 
     def stale(self, event: int, demanded: Container[int]) -> None:
         """Speculation for ``event`` is over: end its shields, drop what waits, cancel what may be cancelled."""
@@ -235,9 +259,7 @@ class Loader:
         cancel = self.runtime.cancel
         for key, transfer in list(self.queued.items()):
             if key in demanded or (cancel != "none" and transfer.for_event <= event):
-                del self.queued[key]
-                transfer.hops[0].forget(transfer)
-                self.books.dropped += 1
+                self._drop(transfer)
         if cancel == "chunk":
             for key, transfer in list(self.under_way.items()):
                 if transfer.for_event <= event and key not in demanded and key in self.fresh:
@@ -255,8 +277,7 @@ class Loader:
         if self.host is not None:
             if transfer.was_read is not None:
                 self.host.remove(key)
-            elif transfer.pins_host:
-                self.host.unpin(key)
+            self._unpin_source(transfer)
 
     def used(self, key: int) -> None:
         """A demanded key was there or on its way: if a prefetch brought it, that one was useful."""
@@ -272,8 +293,6 @@ class Loader:
                 self.books.unused += 1
             self.wasted.append(transfer)
         self.fresh.clear()
-        self.books.dropped += len(self.queued)
-        self.queued.clear()
         return sum(transfer.moved_bytes for transfer in self.wasted)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Protocol
 
 from policies.base import Event, Wish
@@ -55,6 +54,7 @@ class Player:
         self.now = 0
         self.fabric = fabric
         self.loader = loader
+        self.top = loader.top
         self.decider = decider
         self.costs = costs
         self.runtime = runtime
@@ -65,6 +65,7 @@ class Player:
         self.groups: list[Group] = []
         self.step: Step | None = None
         loader.arrived = self._arrived
+        fabric.helper.computed = self._computed
 
     def play(self, p: Pass) -> Record:
         """Play one pass from ``now``; return its record and leave ``now`` at its end."""
@@ -84,7 +85,7 @@ class Player:
             if pinned:
                 self.fabric.advance(self.now)
                 for key in pinned:
-                    self.loader.top.unpin(key)
+                    self.top.unpin(key)
         self._busy(record, "dense_ns", costs.epilogue_ns)
         self.fabric.advance(self.now)
         record.end_ns = self.now
@@ -103,7 +104,11 @@ class Player:
         decision = self.decider.decide(event, record)
         if self.watch is not None:
             self.watch(event, decision)
-        wishes = self.prefetch.wishes(event, self.loader.top.pool_of_layer[layer].landed)
+        wishes = self.prefetch.wishes(event, self.top.pool_of_layer[layer].landed)
+        if self.prefetch.shields:
+            shields = self.loader.shields
+            for wish in wishes:
+                shields[wish.key] = max(event.index + wish.layer, shields.get(wish.key, 0))
         step = self._prepare(decision)
         overhead = self._overhead(decision)
         if self.runtime.overhead.when == "before":
@@ -111,7 +116,7 @@ class Player:
             self.fabric.advance(self.now)
         self.loader.queue_write_backs()
         self._send_to_cpu(event, decision, len(p.demands))
-        self._send(step, [key for key in decision.fetch if key not in step.held_back])
+        self.loader.queue([step.loads[key] for key in decision.fetch if key not in step.held_back])
         self._queue_wishes(event, decision, wishes)
         if self.runtime.overhead.when == "beside":
             self._busy(record, "overhead_ns", overhead)
@@ -126,61 +131,41 @@ class Player:
         streamed = [key for key in decision.fetch if key not in decision.kept]
         buffers = max(1, runtime.staging_buffers)
         by_matrix = runtime.parts_order == "matrix" and runtime.parts > 1
-        whole = by_matrix and len(streamed) > buffers
-        step = self.step = Step(runtime.parts if by_matrix and not whole else 1)
+        step = self.step = Step(runtime.parts if by_matrix and len(streamed) <= buffers else 1)
         step.streamed = set(streamed)
         step.held_back = deque(streamed[buffers:])
         for key in decision.fetch:
             step.loads[key] = load = self.loader.fetch(
-                key, kept=key in decision.kept, into_host=key in decision.into_host, whole=whole
+                key, kept=key in decision.kept, into_host=key in decision.into_host
             )
             step.flights[key] = load.transfer
         for key in decision.late:
-            transfer = self.loader.top.pool(key).flying[key]
+            transfer = self.top.pool(key).flying[key]
             assert isinstance(transfer, Transfer)
             step.flights[key] = transfer
         step.order = [key for key in decision.pinned if key in step.flights]
         for key in step.order:
-            transfer = step.flights[key]
-            step.awaited[transfer] = key
-            if step.stages > 1:
-                for stage, left in enumerate(transfer.pieces):
-                    if left == 0:
-                        step.ready[stage].append(key)
+            step.awaited[step.flights[key]] = key
+        if step.stages > 1:  # stages of late experts that landed before
+            for stage, ready in enumerate(step.ready):
+                there = [key for key in decision.late if step.flights[key].pieces[stage] == 0]
+                ready.extend(sorted(there, key=lambda key: step.flights[key].landed_as[stage]))
         return step
 
     def _overhead(self, decision: Decision) -> int:
         o = self.runtime.overhead
-        loaded = sum(self.loader.top.size_of(key) for key in decision.fetch)
+        loaded = sum(self.top.size_of(key) for key in decision.fetch)
         return (
             o.miss_ns * len(decision.fetch)
             + move_ns(loaded, o.load_bytes_per_s)
             + move_ns(decision.evicted_bytes, o.evict_bytes_per_s)
         )
 
-    def _send(self, step: Step, keys: Sequence[int]) -> None:
-        """Queue demand transfers; one whose source is still being written down follows that."""
-        now = []
-        for key in keys:
-            load = step.loads[key]
-            if load.waits_for is not None and any(load.waits_for.pieces):
-                load.waits_for.followers.append(partial(self.loader.queue, [load]))
-            else:
-                now.append(load)
-        self.loader.queue(now)
-
     def _queue_wishes(self, event: Event, decision: Decision, wishes: Sequence[Wish]) -> None:
         demanded = set(decision.pinned)
-        loads = []
         for wish in wishes:
-            for_event = event.index + wish.layer
-            if self.prefetch.shields:
-                self.loader.shields[wish.key] = max(for_event, self.loader.shields.get(wish.key, 0))
             if wish.key not in demanded:
-                load = self.loader.prefetch(wish.key, for_event)
-                if load is not None:
-                    loads.append(load)
-        self.loader.queue(loads)
+                self.loader.prefetch(wish.key, event.index + wish.layer)
 
     # -- experts on the main unit -----------------------------------------------------------------
 
@@ -196,27 +181,30 @@ class Player:
     def _compute(self, decision: Decision, step: Step, record: Record) -> None:
         layer, n = decision.event.layer, self.n_versions
         ns = {key: self.costs.expert_ns(layer, key % n, tokens) for key, tokens in decision.serve.items()}
+        by_layer = self.runtime.overlap == "layer"
         for stage in range(step.stages):
-            hits, ready = deque(decision.hits), step.ready[stage]
-            pending = set(step.order)
-            if self.runtime.overlap == "layer":
+            hits, ready, pending = deque(decision.hits), step.ready[stage], set(step.order)
+            batch: deque[int] = deque()  # what runs without waiting
+            while hits or batch or pending:
                 self.fabric.advance(self.now)
-                while len(ready) < len(step.order) - len(step.held_back):
-                    self._idle(step, stage, pending.difference(ready), record)
-            while hits or pending:
-                self.fabric.advance(self.now)
-                if hits:
-                    key = hits.popleft()
-                elif ready:
-                    key = ready.popleft()
-                    pending.discard(key)
-                else:
-                    self._idle(step, stage, pending, record)
-                    continue
+                if not batch:
+                    awaited = pending.difference(ready, step.held_back) if by_layer or not (hits or ready) else None
+                    if awaited:
+                        self._idle(step, stage, awaited, record)
+                        continue
+                    batch.extend(hits)
+                    hits.clear()
+                    if by_layer:
+                        batch.extend(ready)
+                        ready.clear()
+                    elif not batch:
+                        batch.append(ready.popleft())
+                key = batch.popleft()
+                pending.discard(key)
                 self._busy(record, "expert_ns", ns[key] // step.stages + (stage < ns[key] % step.stages))
                 if stage == step.stages - 1 and key in step.streamed and step.held_back:
                     self.fabric.advance(self.now)
-                    self._send(step, [step.held_back.popleft()])
+                    self.loader.queue([step.loads[step.held_back.popleft()]])
 
     def _idle(self, step: Step, stage: int, awaited: set[int], record: Record) -> None:
         """Let time pass to the next completion: a stall on the link that the first awaited expert is on."""
@@ -231,39 +219,34 @@ class Player:
     # -- experts on the CPU -----------------------------------------------------------------------
 
     def _send_to_cpu(self, event: Event, decision: Decision, n_layers: int) -> None:
-        for defer in sorted({defer for _, _, defer in decision.cpu}):
-            chosen = [(key, tokens) for key, tokens, d in decision.cpu if d == defer]
-            work = [
-                (
-                    max(1, self.costs.cpu_expert_ns(event.layer, key % self.n_versions, tokens)),
-                    self.loader.top.size_of(key),
-                )
-                for key, tokens in chosen
-            ]
-            n_bytes = max(1, self.costs.activation_bytes * sum(tokens for _, tokens in chosen))
-            group = Group([key for key, _ in chosen], work, n_bytes, min(event.layer + defer, n_layers - 1))
-            group.on_computed = self._computed
-            self.groups.append(group)
-            self._carry(self.loader.down, n_bytes, partial(self._enter_cpu, group))
+        if not decision.cpu:
+            return
+        work = [
+            (key, max(1, self.costs.cpu_expert_ns(event.layer, key % self.n_versions, tokens)), self.top.size_of(key))
+            for key, tokens, _ in decision.cpu
+        ]
+        defer = min(defer for _, _, defer in decision.cpu)
+        n_bytes = self.costs.activation_bytes * sum(tokens for _, tokens, _ in decision.cpu)
+        group = Group(work, n_bytes, min(event.layer + defer, n_layers - 1))
+        self.groups.append(group)
+        self._carry(self.loader.down, n_bytes, lambda: self.fabric.helper.add(group, self.fabric.now))
 
-    def _enter_cpu(self, group: Group, _transfer: Transfer, _stage: int) -> None:
-        self.fabric.helper.add(group)
+    def _computed(self, group: Group, key: int) -> None:
+        """An expert was computed on the CPU; after the last one of its group the outputs go back."""
+        if self.loader.host is not None:
+            self.loader.host.unpin(key)
+        if group.todo == 0:
+            self._carry(self.loader.up, group.n_bytes, lambda: setattr(group, "done", True))
 
-    def _leave_cpu(self, group: Group, _transfer: Transfer, _stage: int) -> None:
-        group.done = True
-
-    def _carry(self, link: Link | None, n_bytes: int, landed: Callable[[Transfer, int], None]) -> None:
-        """Send activations over a link as one demand job."""
+    def _carry(self, link: Link | None, n_bytes: int, landed: Callable[[], None]) -> None:
+        """Send activations over a link as one demand job; none take no time."""
         assert link is not None
-        transfer = Transfer(-1, (link,), demand=True, landed=landed)
+        if n_bytes == 0:
+            landed()
+            return
+        transfer = Transfer(-1, (link,), demand=True, landed=lambda _transfer, _stage: landed())
         for job in self.loader.jobs(transfer, n_bytes, single=True):
             link.queue(job)
-
-    def _computed(self, group: Group) -> None:
-        if self.loader.host is not None:
-            for key in group.keys:
-                self.loader.host.unpin(key)
-        self._carry(self.loader.up, group.n_bytes, partial(self._leave_cpu, group))
 
     def _combine(self, layer: int, n_layers: int, record: Record) -> None:
         """Wait for the CPU groups that are due at this layer."""

@@ -41,11 +41,13 @@ class Replay:
         self.sizes = sizes
         self.after_event = evict == "after_event"
         self.admission = admission or Always()
-        self.pool_of_layer: dict[int, _Pool] = {}
-        for capacity, layers in pools:
-            self.pool_of_layer.update(dict.fromkeys(layers, _Pool(capacity, make_policy())))
         self.used_bytes = 0
         self.peak_bytes = 0
+        self.pool_of_layer: dict[int, _Pool] = {}
+        for capacity, layers in pools:
+            pool = _Pool(capacity, make_policy())
+            self.pool_of_layer.update(dict.fromkeys(layers, pool))
+            self._preload(pool, layers)
 
     def event(self, index: int, layer: int, keys: Sequence[int]) -> list[bool]:
         """Play a layer step; return which of its keys hit.
@@ -63,6 +65,14 @@ class Replay:
             elif missed:
                 self._take_each(pool, missed, layer, frozenset(keys), index)
         return found
+
+    def _preload(self, pool: _Pool, layers: Sequence[int]) -> None:
+        """Fill a pool with what its policy starts with, as far as it fits."""
+        for key in pool.policy.preload(layers):
+            size = self.sizes[key // pool.policy.context.n_experts]
+            if pool.used + size <= pool.capacity:
+                self._take(pool, key, size)
+                pool.policy.on_insert(key)
 
     def _take_each(
         self, pool: _Pool, missed: Sequence[int], layer: int, blocked: frozenset[int], index: int
@@ -111,7 +121,11 @@ def replay(
     evict: Evict = "on_insert",
     admission: Admission | None = None,
 ) -> list[int]:
-    """Return the hits of each event; ``layers`` gives the layer of each, the rest is as in ``Replay``."""
+    """Return the hits of each event.
+
+    ``events`` lists the keys of each layer step, ``layers`` its layer (and may go on for ever, as
+    ``cycle(range(n_layers))`` does); the rest is as in ``Replay``.
+    """
     run = Replay(pools, sizes, make_policy, evict, admission)
-    steps = enumerate(zip(events, layers, strict=True))
+    steps = enumerate(zip(events, layers, strict=False))
     return [sum(run.event(index, layer, keys)) for index, (keys, layer) in steps]

@@ -86,6 +86,15 @@ class Tier:
             first = pool.policy.victim(_Either(blocked, pool.flying, shielded))
         return pool.policy.victim(_Either(blocked, pool.flying, EMPTY)) if first is None else first
 
+    def preload(self, layers_of_pools: Sequence[Sequence[int]], n_versions: int) -> None:
+        """Fill the pools with what their policies start with, as far as it fits; before the run, at no cost."""
+        for pool, layers in zip(self.pools, layers_of_pools, strict=True):
+            for expert in pool.policy.preload(layers):
+                key = expert * n_versions
+                if pool.used + self.size_of(key) <= pool.capacity:
+                    self.take(key, None)
+                    pool.policy.on_insert(key)
+
     def take(self, key: int, flight: object | None) -> None:
         """Count ``key`` in: in flight (``flight`` is its transfer) or, with None, landed at once."""
         pool = self.pool(key)

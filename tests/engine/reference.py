@@ -209,7 +209,7 @@ class Lane:
     until: int = 0  # end of latency or copy
     rate: int = 0
     at_boundary: bool = False  # since this nanosecond's transfers
-    ended: tuple[Piece | None, int | None, int] = (None, None, -1)  # piece, chunk number, when
+    ended: tuple[Piece | None, int] = (None, -1)  # the piece of its last job, and when that ended
 
 
 class Link:
@@ -453,7 +453,7 @@ class Engine:
     def finish(self, lane: Lane, job: Job) -> None:
         """End a job: it leaves its lane, and what it carried has landed."""
         lane.job, lane.state, lane.at_boundary = None, "idle", False
-        lane.ended = (job.piece, job.chunk_number, self.now)
+        lane.ended = (job.piece, self.now)
         if job.forwards:
             self.forward(job, job.n_bytes - job.mark)
         job.on_landed()
@@ -572,8 +572,9 @@ class Engine:
             if job.transfer is not None:
                 job.transfer.on_lanes += 1
             lane.job = job
-            follows = job.chunk_number is not None and job.chunk_number > 0 and not job.moved
-            if follows and lane.ended == (job.piece, (job.chunk_number or 0) - 1, self.now):
+            # Reading: the next one that it picks; with several lanes on hop 2 that may not be the very next
+            follows = job.chunk_number is not None and not job.moved
+            if follows and lane.ended == (job.piece, self.now):
                 lane.state = "moving"
             else:
                 lane.state, lane.until = "latency", self.now + link.plan.latency_ns
@@ -639,8 +640,7 @@ class Engine:
         self.prefetches.remove(transfer)
         self.tiers[0].entries[transfer.key].prefetch = None
         self.forget_jobs(transfer)
-        if not transfer.on_lanes:
-            self.release(transfer)
+        self.release(transfer)
 
     def forget_jobs(self, transfer: Transfer) -> None:
         for link in transfer.hops:
@@ -828,7 +828,7 @@ class Engine:
         by_matrix = self.by_matrix and not step.waiting
         step.n_stages = self.rt.parts if by_matrix else 1
         for key in step.fetched:
-            step.loads[key].by_matrix = by_matrix
+            step.loads[key].by_matrix = self.by_matrix
         late = [key for key in step.loads if key not in step.fetched]
         counts = {"hits": step.hits, "late": late, "fetched": step.fetched, "on_cpu": step.on_cpu}
         for name, some in {**counts, "found_in_dram": in_dram}.items():
@@ -1049,10 +1049,10 @@ class Engine:
 
     def result(self) -> Result:
         caching = self.tiers[:-1]
-        in_use = [entry.prefetch for entry in self.tiers[0].entries.values()]
-        unused = self.stats["unused"] + sum(prefetch is not None for prefetch in in_use)
-        started = self.stats["started"]
-        assert started == self.stats["useful"] + unused + self.stats["cancelled"]
+        left = [entry.landed for entry in self.tiers[0].entries.values() if entry.prefetch is not None]
+        unused = self.stats["unused"] + left.count(True)
+        cancelled = self.stats["cancelled"] + left.count(False)
+        assert self.stats["started"] == self.stats["useful"] + unused + cancelled
         return Result(
             passes=tuple(self.results),
             hits=tuple(self.count["hits"]),
@@ -1061,10 +1061,10 @@ class Engine:
             on_cpu=tuple(self.count["on_cpu"]),
             found_in_dram=tuple(self.count["found_in_dram"]),
             link_bytes={link.plan.name: link.n_bytes for link in self.links},
-            started=started,
+            started=self.stats["started"],
             useful=self.stats["useful"],
             unused=unused,
-            cancelled=self.stats["cancelled"],
+            cancelled=cancelled,
             dropped=self.stats["dropped"],
             peak_bytes=tuple(tier.peak for tier in caching),
             resident=tuple(frozenset(k for k, e in tier.entries.items() if e.landed) for tier in caching),

@@ -1,0 +1,73 @@
+"""What README and CONTRIBUTING tell a reader to type, works as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:]+)\)")
+PAGES = ("README.md", "CONTRIBUTING.md")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return [
+        text for name, text in FENCE.findall((ROOT / page).read_text(encoding="utf-8")) if name == language
+    ]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a folder that looks like a checkout, to run commands in."""
+    for name in ("experiments", "traces"):
+        (tmp_path / name).symlink_to(ROOT / name, target_is_directory=True)
+    return tmp_path
+
+
+def moesim(line: str, cwd: Path) -> str:
+    program, *arguments = shlex.split(line)
+    assert program == "moesim"
+    done = subprocess.run(
+        [sys.executable, "-c", "from simulator.cli import main; main()", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_run(page: str, checkout: Path) -> None:
+    for code in blocks(page, "python"):
+        (checkout / "mru.py").write_text(code, encoding="utf-8")
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    assert lines
+    for line in lines:
+        assert moesim(line, checkout).strip()
+
+
+def test_results_are_what_the_readme_says(checkout: Path) -> None:
+    moesim(blocks("README.md", "sh")[0].splitlines()[0], checkout)
+    promised = {"summary.csv", "tokens.parquet", "config.resolved.yaml", "manifest.json", "figures"}
+    assert {path.name for path in (checkout / "out" / "first").iterdir()} == promised
+    assert {path.suffix for path in (checkout / "out" / "first" / "figures").iterdir()} == {
+        ".pdf",
+        ".png",
+        ".csv",
+    }
+
+
+@pytest.mark.parametrize("page", [*PAGES, "benchmarks/README.md", "traces/README.md", "CHANGELOG.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    links = LINK.findall((ROOT / page).read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
