@@ -56,7 +56,9 @@ class Collector:
         self.links = links
         self.prefill, self.decode = Totals(), Totals()
         self.counts: dict[str, int] = dict.fromkeys((*self.COUNTS, "found_in_dram", "not_in_top"), 0)
-        self.mass: dict[str, float] = dict.fromkeys(("high", "low", "substituted", "deferred", "skipped"), 0.0)
+        self.mass: dict[str, float] = dict.fromkeys(
+            ("high", "low", "substituted", "deferred", "skipped"), 0.0
+        )
         names = ("pass", "sequence", "position", "decoded", "tokens", "start_ns", "latency_ns")
         spent = (*(f"{label}_ns" for label in LABELS), *(f"stall_{name}_ns" for name in links))
         self.rows: dict[str, array[int]] = {

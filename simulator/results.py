@@ -65,10 +65,14 @@ def check_output(out: Path, digest: str, *, force: bool) -> None:
         manifest = json.loads((out / MANIFEST).read_text())
         other = manifest["config_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(str(out), "holds files that are no results of moesim", "name another folder") from None
+        raise InputError(
+            str(out), "holds files that are no results of moesim", "name another folder"
+        ) from None
     if other != digest and not force:
         raise InputError(
-            str(out), "holds the results of another run", "name another folder with --out, or replace them with --force"
+            str(out),
+            "holds the results of another run",
+            "name another folder with --out, or replace them with --force",
         )
 
 
@@ -79,7 +83,9 @@ def fresh_folder(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     except OSError as error:
-        raise InputError(str(out), f"cannot be written: {error.strerror}", "name another folder with --out") from None
+        raise InputError(
+            str(out), f"cannot be written: {error.strerror}", "name another folder with --out"
+        ) from None
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -99,7 +105,9 @@ def write_results(folder: Path, runs: Sequence[RunResult], provenance: Mapping[s
     _write_summary(folder / "summary.csv", runs)
     _write_tokens(folder / "tokens.parquet", runs)
     configs = [run.config for run in runs]
-    (folder / "config.resolved.yaml").write_text(yaml.safe_dump_all(configs, sort_keys=False, allow_unicode=True))
+    (folder / "config.resolved.yaml").write_text(
+        yaml.safe_dump_all(configs, sort_keys=False, allow_unicode=True)
+    )
     (folder / MANIFEST).write_text(json.dumps(dict(provenance), indent=2) + "\n")
 
 
@@ -110,7 +118,9 @@ def summary_row(run: RunResult) -> dict[str, Value]:
 
 
 def _cell(value: object) -> Value:
-    return value if value is None or isinstance(value, (int, float, str)) else json.dumps(value, sort_keys=True)
+    return (
+        value if value is None or isinstance(value, (int, float, str)) else json.dumps(value, sort_keys=True)
+    )
 
 
 def _write_summary(path: Path, runs: Sequence[RunResult]) -> None:
@@ -138,7 +148,8 @@ def _write_tokens(path: Path, runs: Sequence[RunResult]) -> None:
             n = len(run.collector.rows["pass"])
             columns[name].append(pa.nulls(n, pa.int64()) if values is None else pa.array(values, pa.int64()))
     phase = [
-        pa.array(["decode" if decoded else "prefill" for decoded in run.collector.rows["decoded"]]) for run in runs
+        pa.array(["decode" if decoded else "prefill" for decoded in run.collector.rows["decoded"]])
+        for run in runs
     ]
     del columns["decoded"]
     table = pa.table({name: pa.chunked_array(chunks) for name, chunks in columns.items()})
@@ -146,7 +157,9 @@ def _write_tokens(path: Path, runs: Sequence[RunResult]) -> None:
     parquet.write_table(table, path, compression="zstd")
 
 
-def provenance(config_sha256: str, runs: Sequence[RunResult], command: Sequence[str], started: datetime) -> dict[str, Any]:
+def provenance(
+    config_sha256: str, runs: Sequence[RunResult], command: Sequence[str], started: datetime
+) -> dict[str, Any]:
     """Return the manifest: what ran, on what, from which files."""
     return {
         "schema_version": 1,

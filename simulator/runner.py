@@ -71,7 +71,9 @@ class Library:
         if spec.experiment.model == "trace":
             model = trace_model(trace.header)
             if spec.experiment.precision.experts or spec.experiment.precision.dense:
-                raise InputError("precision", "model: trace has only the recorded sizes", "name a model instead")
+                raise InputError(
+                    "precision", "model: trace has only the recorded sizes", "name a model instead"
+                )
         else:
             model = self.model(spec.experiment.model)
         hardware: HardwareProfile = self.hardware(spec.experiment.hardware)
@@ -204,7 +206,13 @@ def _belady(spec: RunSpec, run: Run, library: Library) -> tuple[float | None, st
     """Return the bound for tier 0, worked out once for each demand, capacity and partition."""
     experiment = spec.experiment
     pools = run.pools(0)
-    key = (experiment.trace, experiment.workload, run.layer_bytes, tuple((c, tuple(ls)) for c, ls in pools), run.runtime.evict)
+    key = (
+        experiment.trace,
+        experiment.workload,
+        run.layer_bytes,
+        tuple((c, tuple(ls)) for c, ls in pools),
+        run.runtime.evict,
+    )
     if key not in library.belady:
         events = run.events()
         context = replace(run.context(), future=KnownFuture(events))

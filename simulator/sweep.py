@@ -38,7 +38,9 @@ def parse_set(text: str) -> tuple[str, Any]:
     """Split ``key.path=value``; the value is read as YAML."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise InputError(f"--set {text}", "not of the form key=value", "such as memory.gpu_expert_cache='12 GiB'")
+        raise InputError(
+            f"--set {text}", "not of the form key=value", "such as memory.gpu_expert_cache='12 GiB'"
+        )
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError:

@@ -55,7 +55,9 @@ def random_trace(
     return Trace(
         header=header,
         sequence=np.repeat(np.arange(len(lengths)) * 3, lengths).astype(np.int32),
-        position=np.concatenate([s + np.arange(n) for s, n in zip(starts, lengths, strict=True)]).astype(np.int32),
+        position=np.concatenate([s + np.arange(n) for s, n in zip(starts, lengths, strict=True)]).astype(
+            np.int32
+        ),
         phase=np.concatenate([np.sort(rng.integers(0, 2, n)) for n in lengths]).astype(np.uint8),
         experts=chosen,
         weights=floats() if extras else None,

@@ -41,7 +41,9 @@ def _version(value: bool) -> None:  # noqa: FBT001 (typer's callback signature)
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="print the version"),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="print the version"
+    ),
 ) -> None:
     """Trace-driven simulation of Mixture-of-Experts offloading."""
     del version

@@ -14,7 +14,12 @@ Row = tuple[str, str]
 
 
 def list_(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="models, hardware, systems, policies, traces, experiments, figures")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND", help="models, hardware, systems, policies, traces, experiments, figures"
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """List what can be named in an experiment."""
@@ -49,7 +54,10 @@ def _models() -> Iterable[Row]:
 
     for name in data.names("models"):
         m = load_model(name)
-        yield name, f"{m.title}: {len(m.moe_layers)} x {m.n_experts} x {m.top_k}, {m.total_params / 1e9:.1f} B weights"
+        yield (
+            name,
+            f"{m.title}: {len(m.moe_layers)} x {m.n_experts} x {m.top_k}, {m.total_params / 1e9:.1f} B weights",
+        )
 
 
 def _hardware() -> Iterable[Row]:
@@ -81,7 +89,10 @@ def _traces() -> Iterable[Row]:
 
     for name in data.names("traces"):
         h = read_header(data.folder("traces") / f"{name}.parquet")
-        yield name, f"{h.model}: {h.n_layers} x {h.n_experts} x {h.top_k}, {h.prompt_source or 'prompts not named'}"
+        yield (
+            name,
+            f"{h.model}: {h.n_layers} x {h.n_experts} x {h.top_k}, {h.prompt_source or 'prompts not named'}",
+        )
 
 
 def _experiments() -> Iterable[Row]:

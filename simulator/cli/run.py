@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="a .yaml file, or a name of `list experiments`")],
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a dotted key")] = None,
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="a .yaml file, or a name of `list experiments`")
+    ],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a dotted key")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="results folder [results/NAME]")] = None,
     force: Annotated[bool, typer.Option("--force", help="replace another run's results")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
@@ -53,7 +57,11 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        columns = (TextColumn("run {task.fields[n]} of {task.fields[of]}"), BarColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("run {task.fields[n]} of {task.fields[of]}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.progress.add_task("", total=None, n=1, of=1)
 

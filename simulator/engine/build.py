@@ -49,7 +49,9 @@ class Run:
         experiment, trace = inputs.experiment, inputs.trace
         _check_trace_fits_model(inputs)
         self.tiers = machines.tiers_used(experiment, inputs.hardware)
-        self.machine: MachinePlan = machines.machine_plan(inputs.hardware, self.tiers, experiment.runtime.preemption)
+        self.machine: MachinePlan = machines.machine_plan(
+            inputs.hardware, self.tiers, experiment.runtime.preemption
+        )
         self.runtime: RuntimePlan = machines.runtime_plan(experiment)
         self.costs: Costs = _costs(inputs)
         self.layer_bytes = self.costs.sizes[0]
@@ -92,9 +94,13 @@ class Run:
         chosen = {axis: create(axis, getattr(self.inputs.experiment.policies, axis)) for axis in axes}
         for policy in [*chosen.values(), self._new_eviction(0)]:
             check_needs(policy, self.inputs.trace.offers(), self.inputs.experiment.trace)
-        if getattr(chosen["placement"], "uses_cpu", False) and "gpu_to_cpu" not in [x.name for x in self.machine.links]:
+        if getattr(chosen["placement"], "uses_cpu", False) and "gpu_to_cpu" not in [
+            x.name for x in self.machine.links
+        ]:
             raise InputError(
-                "policies.placement", "computes experts on the CPU", f"{self.inputs.hardware.name} has no GPU beside one"
+                "policies.placement",
+                "computes experts on the CPU",
+                f"{self.inputs.hardware.name} has no GPU beside one",
             )
         if self.runtime.exclusive and "gpu_to_cpu" not in [x.name for x in self.machine.links]:
             raise InputError("runtime.tiers", "exclusive needs a link gpu_to_cpu", "use inclusive")
@@ -102,7 +108,9 @@ class Run:
 
     def _new_eviction(self, tier: int) -> Eviction:
         spec = self.inputs.experiment.policies
-        policy = create("eviction", spec.cpu_eviction if tier and spec.cpu_eviction is not None else spec.eviction)
+        policy = create(
+            "eviction", spec.cpu_eviction if tier and spec.cpu_eviction is not None else spec.eviction
+        )
         assert isinstance(policy, Eviction)
         return policy
 
@@ -117,7 +125,9 @@ class Run:
         kv = self.costs.kv_bytes(context)
         top = self.tiers[0]
         if m.kv == "grow" and self.capacity[top] - kv < largest:
-            raise InputError(f"memory.{top}_expert_cache", "the KV cache grows over all of it", "use a larger cache")
+            raise InputError(
+                f"memory.{top}_expert_cache", "the KV cache grows over all of it", "use a larger cache"
+            )
         machines.check_fits(
             self.inputs.hardware,
             self.tiers,
@@ -137,7 +147,9 @@ class Run:
     def context(self) -> Context:
         """Return what the policies are told of the run."""
         header = self.inputs.trace.header
-        counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = np.zeros((header.n_layers, self.n_experts), np.int64)
+        counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = np.zeros(
+            (header.n_layers, self.n_experts), np.int64
+        )
         rows = sorted({row for batch in self.workload.schedule for row in batch.rows})
         keys = self.workload.keys[rows]
         np.add.at(counts.reshape(-1), keys[keys >= 0], 1)

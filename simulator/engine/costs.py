@@ -25,7 +25,9 @@ LAUNCHES = {"attention": 4, "gate": 2, "expert": 3, "shared": 3, "dense_ffn": 3,
 
 KV_BYTES = 2  # fp16
 ACTIVATION_BYTES = 2  # fp16
-MIX_BITS = {"Q4_K_M": Fraction("4.8944")}  # whole-file mix of Llama-3.1-8B, llama.cpp tools/quantize/README.md
+MIX_BITS = {
+    "Q4_K_M": Fraction("4.8944")
+}  # whole-file mix of Llama-3.1-8B, llama.cpp tools/quantize/README.md
 ASSUMED_BITS = Fraction(9, 2)  # of a trace that does not name its precision
 
 
@@ -114,7 +116,10 @@ class ModelCosts:
         n = len(before)
         embedding = roofline_ns(self.main, 0, tokens * spec.dense_bytes(spec.hidden), LAUNCHES["embedding"])
         head = roofline_ns(
-            self.main, 2 * spec.lm_head_params * len(spans), spec.dense_bytes(spec.lm_head_params), LAUNCHES["head"]
+            self.main,
+            2 * spec.lm_head_params * len(spans),
+            spec.dense_bytes(spec.lm_head_params),
+            LAUNCHES["head"],
         )
         return PassCosts(
             prologue_ns=embedding,

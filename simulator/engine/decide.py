@@ -60,7 +60,14 @@ class Decider:
     """Answers demand events from the state of the tiers, in the order of docs/timing.md §4."""
 
     def __init__(
-        self, top: Tier, host: Tier | None, loader: Loader, policies: PolicySet, *, n_versions: int, after_event: bool
+        self,
+        top: Tier,
+        host: Tier | None,
+        loader: Loader,
+        policies: PolicySet,
+        *,
+        n_versions: int,
+        after_event: bool,
     ) -> None:
         self.top, self.host, self.loader, self.policies = top, host, loader, policies
         self.n_versions = n_versions
@@ -130,7 +137,13 @@ class Decider:
         return keys, found
 
     def _rewrite(
-        self, event: Event, keys: list[int], found: list[Found], pool: Pool, record: Record, decision: Decision
+        self,
+        event: Event,
+        keys: list[int],
+        found: list[Found],
+        pool: Pool,
+        record: Record,
+        decision: Decision,
     ) -> dict[int, tuple[int, Found]]:
         """Let the routing policy drop or replace keys; return (tokens, found) of what is left, in order."""
         demand: dict[int, tuple[int, Found]] = {}
@@ -143,7 +156,9 @@ class Decider:
                 key if new == expert else new * self.n_versions if new >= 0 else -1
                 for key, expert, new in zip(keys, event.keys, experts, strict=True)
             ]
-        for key, new, how, tokens, mass in zip(keys, served, found, event.tokens, event.gate_mass, strict=True):
+        for key, new, how, tokens, mass in zip(
+            keys, served, found, event.tokens, event.gate_mass, strict=True
+        ):
             missed = how is Found.MISS
             if new < 0:
                 record.skipped += missed
@@ -163,7 +178,12 @@ class Decider:
     # -- placement --------------------------------------------------------------------------------
 
     def _place(
-        self, event: Event, missed: list[int], demand: dict[int, tuple[int, Found]], record: Record, decision: Decision
+        self,
+        event: Event,
+        missed: list[int],
+        demand: dict[int, tuple[int, Found]],
+        record: Record,
+        decision: Decision,
     ) -> None:
         if not missed:
             return
@@ -205,7 +225,9 @@ class Decider:
                 host.pin(key)
             shared.policy.on_use(missed, event.index)
         wanted = self.policies.admission.order(decision.fetch, event.index)
-        decision.kept = self._claim(self.top, pool, wanted, event.index, self.loader.shields, self.policies.admission)
+        decision.kept = self._claim(
+            self.top, pool, wanted, event.index, self.loader.shields, self.policies.admission
+        )
         for key in missed:
             if key not in decision.kept:
                 pool.policy.on_evict(key)
@@ -221,7 +243,13 @@ class Decider:
             host.pin(key)
 
     def _claim(
-        self, tier: Tier, pool: Pool, keys: Sequence[int], event: int, shields: Container[int], admission: Admission | None
+        self,
+        tier: Tier,
+        pool: Pool,
+        keys: Sequence[int],
+        event: int,
+        shields: Container[int],
+        admission: Admission | None,
     ) -> set[int]:
         """Give each key a place in the pool or not; return those that have one."""
         kept: set[int] = set()

@@ -56,7 +56,11 @@ class Fabric:
         first: int | None = None
         for link in self.links:
             for job in link.lanes:
-                if job is not None and job.phase is not Phase.PAUSED and (first is None or job.finish < first):
+                if (
+                    job is not None
+                    and job.phase is not Phase.PAUSED
+                    and (first is None or job.finish < first)
+                ):
                     first = job.finish
         helper = self.helper
         if helper.group is not None and (first is None or helper.finish < first):

@@ -114,22 +114,25 @@ class Job:
 
     def next_boundary(self) -> int:
         """Return the work left at the next chunk boundary (0: the end)."""
-        done = self.total - self.left
-        return max(0, self.total - (done // self.chunk_work + 1) * self.chunk_work)
+        done = self.forwarded or (self.total - self.left) // self.chunk_work * self.chunk_work
+        return max(0, self.total - done - self.chunk_work)
 
     def target(self, work_left: int, now: int) -> None:
         """Set ``finish`` to the first nanosecond at which only ``work_left`` is left."""
-        self.finish = now + ceil_div(self.left - work_left, self.rate)
+        self.finish = max(now, now + ceil_div(self.left - work_left, self.rate))
 
     def passed_boundary(self, now: int) -> bool:
         """Return whether a boundary was crossed within the last nanosecond (call after ``progress``)."""
         done = self.total - self.left
         return done >= self.chunk_work and done % self.chunk_work < self.rate and self.left > 0
 
-    def back_to_boundary(self) -> int:
-        """Forget progress past the last boundary; return the bytes moved and not yet counted."""
-        done = (self.total - self.left) // self.chunk_work * self.chunk_work
+    def back_to_boundary(self) -> None:
+        """Forget progress past the last boundary (on a first hop: past what was forwarded)."""
+        done = self.forwarded or (self.total - self.left) // self.chunk_work * self.chunk_work
         self.left = self.total - done
-        moved = done // NS_PER_S - self.counted
+
+    def count(self) -> int:
+        """Return the bytes moved that were not counted yet, and count them."""
+        moved = (self.total - self.left) // NS_PER_S - self.counted
         self.counted += moved
         return moved

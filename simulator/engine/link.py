@@ -65,7 +65,10 @@ class Link:
         self.changed = True
         transfer = job.piece.transfer
         if len(transfer.hops) == 2 and not job.second_hop:
-            while job.forwarded + job.chunk_work < job.total and job.total - job.left >= job.forwarded + job.chunk_work:
+            while (
+                job.forwarded + job.chunk_work < job.total
+                and job.total - job.left >= job.forwarded + job.chunk_work
+            ):
                 job.forwarded += job.chunk_work
                 self._forward(job, job.chunk_work)
                 if transfer.needs_slots:  # the next chunk starts when links pick, if there is a slot
@@ -116,7 +119,8 @@ class Link:
                 self.slots.give_back()
             return
         n_bytes = work // (job.total // job.bytes)
-        transfer.hops[1].queue(Job(job.piece, n_bytes, 0, second_hop=True))
+        second = transfer.hops[1]
+        second.queue(Job(job.piece, n_bytes, second.plan.chunk_bytes, second_hop=True))
 
     def _release(self, lane: int, job: Job, now: int) -> Transfer:
         transfer = job.piece.transfer
@@ -155,15 +159,22 @@ class Link:
                 if not job.passed_boundary(now):
                     continue
             at_boundary, job.at_boundary = job.phase is Phase.MOVING, False
-            if transfer.cancelled:
-                self._count(job, job.back_to_boundary())
+            if transfer.cancelled and not job.second_hop:
+                job.back_to_boundary()
+                self._count(job, job.count())
                 self._release(lane, job, now)
-            elif at_boundary and not transfer.demand and plan.preemption == "chunk" and self._waiting() > idle:
-                self._count(job, job.back_to_boundary())
+            elif (
+                at_boundary and not transfer.demand and plan.preemption == "chunk" and self._waiting() > idle
+            ):
+                job.back_to_boundary()
+                self._count(job, job.count())
                 self._release(lane, job, now)
                 job.phase = Phase.WAITING
-                self.speculative.appendleft(job)
                 idle += 1
+                if not transfer.cancelled:
+                    self.speculative.appendleft(job)
+                elif transfer.needs_slots:  # a chunk on its second hop
+                    self.slots.give_back()
             elif not job.second_hop and len(transfer.hops) == 2 and transfer.needs_slots:
                 self._next_slot(job, now)
 
@@ -175,7 +186,7 @@ class Link:
                 self.changed = True
         elif job.phase is Phase.MOVING:
             job.phase = Phase.PAUSED
-            self._count(job, job.back_to_boundary())
+            job.back_to_boundary()
             self.changed = True
 
     def _startable(self, job: Job) -> bool:
@@ -245,9 +256,7 @@ class Link:
         job.progress(now)
         job.rate = rate
         transfer = job.piece.transfer
-        hears = (
-            transfer.cancelled
-            or (len(transfer.hops) == 2 and not job.second_hop)
-            or (not transfer.demand and self.plan.preemption == "chunk" and self._waiting() > 0)
+        hears = (not job.second_hop and (transfer.cancelled or len(transfer.hops) == 2)) or (
+            not transfer.demand and self.plan.preemption == "chunk" and self._waiting() > 0
         )
         job.target(job.next_boundary() if hears else 0, now)

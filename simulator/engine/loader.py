@@ -37,7 +37,9 @@ class Load:
 class Loader:
     """Moves experts into tier 0 (``top``); ``host`` is tier 1 where that is a cache, else None."""
 
-    def __init__(self, fabric: Fabric, runtime: RuntimePlan, top: Tier, host: Tier | None, n_tiers: int) -> None:
+    def __init__(
+        self, fabric: Fabric, runtime: RuntimePlan, top: Tier, host: Tier | None, n_tiers: int
+    ) -> None:
         self.fabric = fabric
         self.runtime = runtime
         self.top = top
@@ -192,7 +194,9 @@ class Loader:
             host.take(key, transfer)
             host.pool(key).policy.on_insert(key)
         self.writing[key] = transfer
-        self.write_backs.append(Load(transfer, self.down, self.jobs(transfer, self.top.size_of(key), single=True)))
+        self.write_backs.append(
+            Load(transfer, self.down, self.jobs(transfer, self.top.size_of(key), single=True))
+        )
 
     def queue_write_backs(self) -> None:
         """Send the victims of an exclusive tier 0 down; a full cache in tier 1 that finds no room drops them."""
@@ -216,7 +220,9 @@ class Loader:
         if key in self.top.pool(key) or key in self.queued:
             return
         hops, waits_for = self._route(key)
-        transfer = Transfer(key, hops, demand=False, landed=self._landed, begin=self._begin, for_event=for_event)
+        transfer = Transfer(
+            key, hops, demand=False, landed=self._landed, begin=self._begin, for_event=for_event
+        )
         if len(hops) == 1:
             self._pin_source(transfer)
         self.queued[key] = transfer

@@ -24,7 +24,9 @@ def tiers_used(experiment: Experiment, hardware: HardwareProfile) -> tuple[str, 
     for tier, cache in (("gpu", memory.gpu_expert_cache), ("cpu", memory.cpu_expert_cache)):
         if cache is not None and tier not in names:
             raise InputError(
-                f"memory.{tier}_expert_cache", f"{hardware.name} has no {tier} tier", f"its tiers: {', '.join(names)}"
+                f"memory.{tier}_expert_cache",
+                f"{hardware.name} has no {tier} tier",
+                f"its tiers: {', '.join(names)}",
             )
     if getattr(memory, f"{names[0]}_expert_cache") is None:
         raise InputError(
@@ -37,7 +39,9 @@ def tiers_used(experiment: Experiment, hardware: HardwareProfile) -> tuple[str, 
     return names
 
 
-def machine_plan(hardware: HardwareProfile, tiers: tuple[str, ...], preemption: Literal["chunk", "none"]) -> MachinePlan:
+def machine_plan(
+    hardware: HardwareProfile, tiers: tuple[str, ...], preemption: Literal["chunk", "none"]
+) -> MachinePlan:
     """Return the links between the tiers in use, fastest first, up before down."""
     plans: list[LinkPlan] = []
     for i, (fast, slow) in enumerate(pairwise(tiers)):
@@ -55,11 +59,16 @@ def _link(hardware: HardwareProfile, name: str) -> Link | None:
     return links.get(name)
 
 
-def _link_plan(name: str, link: Link, source: int, target: int, preemption: Literal["chunk", "none"]) -> LinkPlan:
+def _link_plan(
+    name: str, link: Link, source: int, target: int, preemption: Literal["chunk", "none"]
+) -> LinkPlan:
     rate = link.bandwidth.value
     alone = link.lane_bandwidth.value if link.lane_bandwidth else 0
     if link.host_copy_bandwidth is not None:  # pageable: each byte is copied by the CPU, then moved
-        rate, alone = _in_series(rate, link.host_copy_bandwidth.value), _in_series(alone, link.host_copy_bandwidth.value)
+        rate, alone = (
+            _in_series(rate, link.host_copy_bandwidth.value),
+            _in_series(alone, link.host_copy_bandwidth.value),
+        )
     plan = LinkPlan(
         name=name,
         source=source,
@@ -68,7 +77,9 @@ def _link_plan(name: str, link: Link, source: int, target: int, preemption: Lite
         latency_ns=link.latency.value,
         lanes=link.lanes.value if link.lanes else 1,
         lane_bytes_per_s=alone,
-        table=tuple(sorted((row.block, row.lanes, row.bandwidth) for row in link.table.value)) if link.table else (),
+        table=tuple(sorted((row.block, row.lanes, row.bandwidth) for row in link.table.value))
+        if link.table
+        else (),
         chunk_bytes=link.chunk.value if link.chunk else 0,
         preemption=preemption,
         split=link.split,
@@ -99,7 +110,11 @@ def runtime_plan(experiment: Experiment) -> RuntimePlan:
         host_staging_chunks=r.host_staging_chunks,
         exclusive=r.tiers == "exclusive",
         overhead=Overhead(
-            r.overhead.per_pass, r.overhead.per_miss, r.overhead.load_rate, r.overhead.evict_rate, r.overhead.when
+            r.overhead.per_pass,
+            r.overhead.per_miss,
+            r.overhead.load_rate,
+            r.overhead.evict_rate,
+            r.overhead.when,
         ),
     )
 
@@ -113,11 +128,15 @@ def cache_bytes(where: str, cache: CacheSize, layer_bytes: tuple[int, ...], n_ex
     else:
         assert cache.experts_per_layer is not None
         if cache.experts_per_layer > n_experts:
-            raise InputError(where, f"{cache.experts_per_layer} experts a layer of {n_experts}", "at most all of them")
+            raise InputError(
+                where, f"{cache.experts_per_layer} experts a layer of {n_experts}", "at most all of them"
+            )
         size = cache.experts_per_layer * sum(layer_bytes)
     if size < max(layer_bytes):
         raise InputError(
-            where, f"{format_bytes(size)} is less than one expert", f"at least {format_bytes(max(layer_bytes))}"
+            where,
+            f"{format_bytes(size)} is less than one expert",
+            f"at least {format_bytes(max(layer_bytes))}",
         )
     return size
 
@@ -150,10 +169,16 @@ def check_fits(
         if total > usable:
             spelled = " + ".join(f"{format_bytes(n)} {what}" for what, n in terms.items() if n)
             over = format_bytes(total - usable)
-            hint = "a machine with more memory, or a lower precision" if last else f"make the cache {over} smaller"
+            hint = (
+                "a machine with more memory, or a lower precision"
+                if last
+                else f"make the cache {over} smaller"
+            )
             where = f"hardware {hardware.name}, {tier} memory" if last else f"memory.{tier}_expert_cache"
             raise InputError(
-                where, f"does not fit: {spelled} = {format_bytes(total)}, {over} more than {format_bytes(usable)}", hint
+                where,
+                f"does not fit: {spelled} = {format_bytes(total)}, {over} more than {format_bytes(usable)}",
+                hint,
             )
 
 

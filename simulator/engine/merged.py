@@ -79,7 +79,12 @@ class MergedPlayer:
         start = player.now
         now = start + player.runtime.overhead.pass_ns + p.costs.prologue_ns
         before, after, combine = p.costs.before_ns, p.costs.after_ns, p.costs.combine_ns
-        sizes, expert_ns, load_ns, keys_per_layer = self.sizes, self.expert_ns, self.load_ns, top.keys_per_layer
+        sizes, expert_ns, load_ns, keys_per_layer = (
+            self.sizes,
+            self.expert_ns,
+            self.load_ns,
+            top.keys_per_layer,
+        )
         index = p.index * len(p.demands)
         lookups = misses = stall = compute = loaded = read = 0
         for layer, keys in enumerate(p.demands):

@@ -49,7 +49,13 @@ class Player:
     """Plays passes one after another; ``now`` is the main unit's time."""
 
     def __init__(
-        self, fabric: Fabric, loader: Loader, decider: Decider, costs: ExpertCosts, runtime: RuntimePlan, n_versions: int
+        self,
+        fabric: Fabric,
+        loader: Loader,
+        decider: Decider,
+        costs: ExpertCosts,
+        runtime: RuntimePlan,
+        n_versions: int,
     ) -> None:
         self.now = 0
         self.fabric = fabric
@@ -188,7 +194,9 @@ class Player:
             while hits or batch or pending:
                 self.fabric.advance(self.now)
                 if not batch:
-                    awaited = pending.difference(ready, step.held_back) if by_layer or not (hits or ready) else None
+                    awaited = (
+                        pending.difference(ready, step.held_back) if by_layer or not (hits or ready) else None
+                    )
                     if awaited:
                         self._idle(step, stage, awaited, record)
                         continue
@@ -222,7 +230,11 @@ class Player:
         if not decision.cpu:
             return
         work = [
-            (key, max(1, self.costs.cpu_expert_ns(event.layer, key % self.n_versions, tokens)), self.top.size_of(key))
+            (
+                key,
+                max(1, self.costs.cpu_expert_ns(event.layer, key % self.n_versions, tokens)),
+                self.top.size_of(key),
+            )
             for key, tokens, _ in decision.cpu
         ]
         defer = min(defer for _, _, defer in decision.cpu)
@@ -259,4 +271,3 @@ class Player:
             record.cpu_wait_ns += self.fabric.now - self.now
             self.now = self.fabric.now
         self.groups = [group for group in self.groups if not group.done]
-

@@ -32,7 +32,11 @@ class Tier:
     """
 
     def __init__(
-        self, name: str, pools: Sequence[tuple[Pool, Sequence[int]]], size_of: Callable[[int], int], keys_per_layer: int
+        self,
+        name: str,
+        pools: Sequence[tuple[Pool, Sequence[int]]],
+        size_of: Callable[[int], int],
+        keys_per_layer: int,
     ) -> None:
         self.name = name
         self.pools = [pool for pool, _ in pools]
@@ -67,7 +71,9 @@ class Tier:
         else:
             del self.pins[key]
 
-    def make_room(self, pool: Pool, n_bytes: int, blocked: Container[int], shielded: Container[int] = EMPTY) -> bool:
+    def make_room(
+        self, pool: Pool, n_bytes: int, blocked: Container[int], shielded: Container[int] = EMPTY
+    ) -> bool:
         """Evict until ``n_bytes`` fit; return whether they do.
 
         ``blocked`` keys never go; ``shielded`` ones only if nobody else can.

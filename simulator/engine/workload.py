@@ -23,7 +23,9 @@ class Batch:
     starts: bool
 
 
-def batches(trace: Trace, *, batch_size: int, prefill_chunk: int, mixed: bool, max_sequences: int | None) -> Iterator[Batch]:
+def batches(
+    trace: Trace, *, batch_size: int, prefill_chunk: int, mixed: bool, max_sequences: int | None
+) -> Iterator[Batch]:
     """Schedule a trace: sequences in file order, each in a slot of the batch that the next one takes over.
 
     A prompt runs alone, in chunks of ``prefill_chunk`` tokens (0: whole), before its sequence joins the
@@ -79,7 +81,13 @@ class Workload:
     """
 
     def __init__(
-        self, trace: Trace, schedule: list[Batch], costs: Costs, *, with_mass: bool, growing_cache: int | None = None
+        self,
+        trace: Trace,
+        schedule: list[Batch],
+        costs: Costs,
+        *,
+        with_mass: bool,
+        growing_cache: int | None = None,
     ) -> None:
         self.growing_cache = growing_cache
         self.trace, self.schedule, self.costs, self.with_mass = trace, schedule, costs, with_mass
@@ -133,7 +141,9 @@ class Workload:
         spans: dict[int, tuple[int, int, bool]] = {}
         for row in rows:
             sequence = int(trace.sequence[row])
-            first, n, decoded = spans.get(sequence, (int(trace.position[row]), 0, bool(trace.phase[row] == DECODE)))
+            first, n, decoded = spans.get(
+                sequence, (int(trace.position[row]), 0, bool(trace.phase[row] == DECODE))
+            )
             spans[sequence] = (first, n + 1, decoded)
         return [(sequence, *span) for sequence, span in spans.items()]
 
@@ -158,7 +168,9 @@ class Workload:
             demands.append(unique[order].tolist())
             tokens.append(count[order].tolist())
             if weights is not None:
-                mass = np.bincount(inverse, weights=weights[:, layer].ravel()[there][::-1], minlength=len(unique))
+                mass = np.bincount(
+                    inverse, weights=weights[:, layer].ravel()[there][::-1], minlength=len(unique)
+                )
                 masses.append(mass[order].tolist())
         return demands, tokens, masses if weights is not None else None
 

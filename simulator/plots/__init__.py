@@ -1,0 +1,10 @@
+"""Figures: what a run folder shows, as PDF and PNG with the data beside them.
+
+They read results only. matplotlib and pandas are imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+from simulator.plots.registry import FIGURES, draw, listing
+
+__all__ = ["FIGURES", "draw", "listing"]

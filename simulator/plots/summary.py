@@ -1,0 +1,73 @@
+"""Reading ``summary.csv``: a tidy table with one row per run, or a line that says why it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simulator.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IDENTITY = ("system", "model", "hardware", "trace")
+CACHES = ("gpu_expert_cache_bytes", "cpu_expert_cache_bytes")
+FIRST_METRIC = "tokens_per_second"
+HINT = "give the results folder of a `moesim run`"
+
+
+def read_summary(run_dir: Path) -> pd.DataFrame:
+    """Return the summary of a run folder; metrics and sizes as float (NaN where empty), all else as text.
+
+    Errors: InputError where it is missing, empty, no table, or not of moesim.
+    """
+    import pandas as pd
+
+    path = run_dir / "summary.csv"
+    where = str(path)
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(str(run_dir), "holds no summary.csv", HINT) from None
+    except OSError as error:
+        raise InputError(where, f"cannot be read: {error.strerror}", HINT) from None
+    except pd.errors.EmptyDataError:
+        raise InputError(where, "is empty", HINT) from None
+    except (pd.errors.ParserError, UnicodeDecodeError):
+        raise InputError(where, "is no CSV table", HINT) from None
+    need(frame, IDENTITY, where)
+    if frame.empty:
+        raise InputError(where, "holds no runs", HINT)
+    text = {*IDENTITY, *swept(frame)}
+    for name in frame.columns:
+        if name not in text:
+            frame[name] = _numbers(frame[name])
+    return frame
+
+
+def need(frame: pd.DataFrame, columns: Iterable[str], where: str) -> None:
+    """Raise InputError where a column is missing, or holds no numbers though it is a metric."""
+    for name in columns:
+        if name not in frame:
+            raise InputError(where, f"is no summary of moesim: column '{name}' is missing", HINT)
+        if name not in IDENTITY and name in frame.select_dtypes(exclude="number"):
+            raise InputError(where, f"column '{name}' holds more than numbers", HINT)
+
+
+def swept(frame: pd.DataFrame) -> list[str]:
+    """Return the columns of swept keys: those with a dot, and those between the cache sizes and the metrics."""
+    names = list(frame.columns)
+    known = {"run", "experiment", "seed", *IDENTITY, *CACHES}
+    last = names.index(FIRST_METRIC) if FIRST_METRIC in names else 0
+    first = max((names.index(name) for name in known if name in names[:last]), default=last)
+    between = set(names[first:last]) if any(name in names for name in CACHES) else set()
+    return [name for name in names if name not in known and ("." in name or name in between)]
+
+
+def _numbers(column: pd.Series[str]) -> pd.Series[float] | pd.Series[str]:
+    """Return a column as floats; as it is where a cell is no number."""
+    import pandas as pd
+
+    found = pd.to_numeric(column.where(column != ""), errors="coerce").astype(float)
+    return found if (found.notna() == (column != "")).all() else column
