@@ -124,7 +124,7 @@ class Eviction(Policy):
         raise NotImplementedError
 
     def preload(self, layers: Sequence[int]) -> Sequence[int]:
-        """Return the expert keys of ``layers`` that the pool starts with, most wanted first; by default none."""
+        """Return the keys of ``layers`` that the pool starts with, most wanted first; by default none."""
         return ()
 
     def residency(self, event: Event) -> Sequence[bool] | None:

@@ -19,7 +19,7 @@ from simulator.engine.build import Inputs, Run
 from simulator.engine.future import KnownFuture, belady_hit_rate
 from simulator.errors import InputError
 from simulator.hardware import HardwareProfile, load_hardware
-from simulator.metrics import Collector, Outcome, Value, ratio, summarise
+from simulator.metrics import Collector, Outcome, Value, summarise
 from simulator.model.load import TraceModel, load_model, trace_model
 from simulator.model.spec import ModelSpec
 from simulator.results import (

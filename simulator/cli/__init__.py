@@ -31,7 +31,7 @@ trace.app.command("record")(record)
 app.add_typer(trace.app, name="trace")
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 (typer's callback signature)
+def _version(value: bool) -> None:
     if value:
         from simulator import __version__
 

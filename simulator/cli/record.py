@@ -22,7 +22,7 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
-def record(  # noqa: PLR0913 (one parameter an option)
+def record(
     model: Annotated[Path, typer.Option(help="Folder of a Hugging Face model with MoE layers.")],
     prompts: Annotated[
         Path, typer.Option(help='One prompt a line, or .jsonl with {"prompt": "..."} a line.')

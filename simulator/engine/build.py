@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,7 +42,7 @@ class Inputs:
 
 
 class Run:
-    """One run, put together. ``capacity`` has the bytes of each caching tier; ``layer_bytes`` of one expert."""
+    """One run, put together; ``capacity`` has the bytes of each caching tier."""
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
@@ -62,9 +62,8 @@ class Run:
             for tier in self.tiers[:-1]
             if (cache := getattr(experiment.memory, f"{tier}_expert_cache")) is not None
         }
+        self.partition: Partition = create("partition", experiment.policies.partition)
         self.policies = self._policies()
-        needed = {word for policy in self.policies.values() for word in policy.needs}
-        needed |= self._new_eviction(0).needs
         grow = self.capacity[self.tiers[0]] if experiment.memory.kv == "grow" else None
         w = experiment.workload
         schedule = list(
@@ -77,11 +76,10 @@ class Run:
             )
         )
         self.workload = Workload(
-            trace, schedule, self.costs, with_mass="gate_weights" in needed, growing_cache=grow
+            trace, schedule, self.costs, with_mass="gate_weights" in self.needs, growing_cache=grow
         )
         self._check_memory()
         self.future: KnownFuture | None = None
-        self.partition: Partition = create("partition", experiment.policies.partition)
 
     def events(self) -> list[list[int]]:
         """Return the keys of every layer step of the run, in order."""
@@ -92,25 +90,28 @@ class Run:
     def _policies(self) -> dict[str, Policy]:
         axes = ("admission", "prefetch", "precision", "placement", "routing", "order")
         chosen = {axis: create(axis, getattr(self.inputs.experiment.policies, axis)) for axis in axes}
-        for policy in [*chosen.values(), self._new_eviction(0)]:
+        evictions = [self._new_eviction(tier) for tier in range(len(self.tiers) - 1)]
+        every: list[Policy] = [*chosen.values(), self.partition, *evictions]
+        for policy in every:
             check_needs(policy, self.inputs.trace.offers(), self.inputs.experiment.trace)
-        if getattr(chosen["placement"], "uses_cpu", False) and "gpu_to_cpu" not in [
-            x.name for x in self.machine.links
-        ]:
+        self.needs = frozenset(word for policy in every for word in policy.needs)
+        goes_down = any(link.name == "gpu_to_cpu" for link in self.machine.links)
+        name = self.inputs.hardware.name
+        if getattr(chosen["placement"], "uses_cpu", False) and not goes_down:
             raise InputError(
-                "policies.placement",
-                "computes experts on the CPU",
-                f"{self.inputs.hardware.name} has no GPU beside one",
+                "policies.placement", "computes experts on the CPU", f"{name} has no CPU beside a GPU"
             )
-        if self.runtime.exclusive and "gpu_to_cpu" not in [x.name for x in self.machine.links]:
-            raise InputError("runtime.tiers", "exclusive needs a link gpu_to_cpu", "use inclusive")
+        if self.runtime.exclusive and not goes_down:
+            raise InputError(
+                "runtime.tiers", "exclusive needs a link gpu_to_cpu", f"{name} has none: use inclusive"
+            )
         return chosen
 
     def _new_eviction(self, tier: int) -> Eviction:
         spec = self.inputs.experiment.policies
-        policy = create(
-            "eviction", spec.cpu_eviction if tier and spec.cpu_eviction is not None else spec.eviction
-        )
+        policy = create("eviction", spec.eviction)
+        if tier and spec.cpu_eviction is not None:
+            policy = create("eviction", spec.cpu_eviction, "policies.cpu_eviction")
         assert isinstance(policy, Eviction)
         return policy
 
@@ -166,10 +167,10 @@ class Run:
 
     def simulation(self, keep: Callable[[Pass, Record], None], *, merge: bool = True) -> Simulation:
         """Return the simulation; ``merge`` allows the speed hack where it applies."""
-        needs = set().union(*(p.needs for p in self.policies.values()), self._new_eviction(0).needs)
-        if "future" in needs and self.future is None:
+        if "future" in self.needs and self.future is None:
             self.future = KnownFuture(self.events())
         context = self.context()
+        seed = context.seed * 1_000_003
         stride = self.n_experts * self.n_versions
         sizes = self.costs.sizes
         n = self.n_versions
@@ -186,8 +187,8 @@ class Run:
                 bound.append(eviction)
                 pools.append((Pool(capacity, eviction), layers))
             tiers.append(Tier(name, pools, size_of, stride))
-        for policy in bound:
-            policy.bind(context)
+        for i, policy in enumerate(bound):
+            policy.bind(replace(context, seed=seed + i))  # pools draw independently
         for i, tier in enumerate(tiers):
             tier.preload([layers for _, layers in self.pools(i)], n)
         fabric = Fabric(self.machine, self.runtime.host_staging_chunks)

@@ -16,8 +16,8 @@ from functools import cache
 from simulator.engine.demand import PassCosts
 from simulator.engine.plan import NS_PER_S, ceil_div
 from simulator.hardware import ComputeUnit
-from simulator.model.precision import BITS
 from simulator.model.load import TraceModel
+from simulator.model.precision import BITS
 from simulator.model.spec import ModelSpec
 
 LAUNCHES = {"attention": 4, "gate": 2, "expert": 3, "shared": 3, "dense_ffn": 3, "embedding": 1, "head": 2}
@@ -68,7 +68,7 @@ class ModelCosts:
         for layer in spec.moe_layers:
             self.dense_only_before.append([i for i in range(last + 1, layer) if i not in moe])
             last = layer
-        self.dense_only_after = [i for i in range(last + 1, spec.n_model_layers)]
+        self.dense_only_after = list(range(last + 1, spec.n_model_layers))
 
     def _expert(self, unit: ComputeUnit, layer: int, version: int, tokens: int) -> int:
         n_bytes = self.sizes[version][layer]
@@ -139,7 +139,7 @@ class ModelCosts:
         return self.spec.non_expert_bytes()
 
     def working_bytes(self, tokens: int) -> int:
-        """Return the activations of a pass: hidden state in and out, FFN intermediate, one row of logits each."""
+        """Return the activations of a pass: hidden state in and out, FFN intermediate, a row of logits."""
         spec = self.spec
         widest = max(spec.expert_ffn * spec.top_k, spec.dense_ffn, spec.shared_ffn)
         return ACTIVATION_BYTES * (tokens * (2 * spec.hidden + widest) + spec.vocab)

@@ -119,8 +119,7 @@ class MergedPlayer:
                 top.used += size - freed
                 top.evicted_bytes += freed
                 freed = 0
-                if top.used > top.peak:
-                    top.peak = top.used
+                top.peak = max(top.peak, top.used)
             pool.used = pool.capacity - free
             n_missed = len(missed)
             misses += n_missed

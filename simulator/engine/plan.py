@@ -86,7 +86,7 @@ class RuntimePlan:
 
 @dataclass(frozen=True, slots=True)
 class MachinePlan:
-    """Tier names (fast to slow; the last holds everything), links, and the shared DRAM rate (0: not shared)."""
+    """Tier names, fast to slow (the last holds everything), links, and the shared DRAM rate (0: no limit)."""
 
     tiers: tuple[str, ...]
     links: tuple[LinkPlan, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,7 @@ def _take(rows: deque[int], n: int) -> tuple[int, ...]:
 def _sequences(trace: Trace, max_sequences: int | None) -> list[tuple[deque[int], deque[int]]]:
     """Return the rows of each sequence, prompt and decoded apart, in file order."""
     starts = [0, *(np.flatnonzero(np.diff(trace.sequence)) + 1).tolist(), trace.n_tokens]
-    spans = list(zip(starts, starts[1:], strict=False))[:max_sequences]
+    spans = list(pairwise(starts))[:max_sequences]
     found = []
     for start, stop in spans:
         n_prompt = int(np.count_nonzero(trace.phase[start:stop] == PREFILL))
@@ -94,7 +95,7 @@ class Workload:
         n_layers, n_experts = trace.header.n_layers, trace.header.n_experts
         offsets = (np.arange(n_layers, dtype=np.int32) * n_experts)[None, :, None]
         self.keys: npt.NDArray[np.int32] = np.where(trace.experts >= 0, trace.experts + offsets, -1)
-        self.gaps: npt.NDArray[np.bool_] = (trace.experts < 0).any(axis=(1, 2))
+        self.gaps = np.asarray((trace.experts < 0).any(axis=(1, 2)))
         self.mass: npt.NDArray[np.float64] | None = _normalised(trace) if with_mass else None
 
     def __len__(self) -> int:
@@ -150,7 +151,7 @@ class Workload:
     def _union(
         self, rows: tuple[int, ...]
     ) -> tuple[list[list[int]], list[list[int]] | None, list[list[float]] | None]:
-        """Return, by layer, the distinct keys in order of last occurrence over (token, slot), with tokens and mass."""
+        """Return, by layer, the distinct keys in order of last occurrence, with tokens and mass of each."""
         if len(rows) == 1 and not self.gaps[rows[0]]:
             keys = self.keys[rows[0]].tolist()
             return keys, None, None if self.mass is None else self.mass[rows[0]].tolist()
@@ -181,4 +182,7 @@ def _normalised(trace: Trace) -> npt.NDArray[np.float64]:
         return np.full(trace.experts.shape, 1 / trace.header.top_k)
     weights = np.where(trace.experts >= 0, trace.weights.astype(np.float64), 0.0)
     total = weights.sum(axis=2, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    normalised: npt.NDArray[np.float64] = np.divide(
+        weights, total, out=np.zeros_like(weights), where=total > 0
+    )
+    return normalised

@@ -518,3 +518,82 @@ def test_an_exclusive_pair_holds_an_expert_once(run: Run) -> None:
     assert r.resident == (frozenset({1}), frozenset({0}))
     assert r.link_bytes == {"ssd": 20, "up": 20, "down": 10}
     assert r.peak_bytes == (10, 20)
+
+
+def test_what_a_cancelled_prefetch_has_not_given_back_is_a_miss(run: Run) -> None:
+    r = run(
+        scenario(
+            [[0]],
+            [[0]],
+            [[1]],
+            gpu=20,
+            expert_ns=2,
+            wishes={0: ((1, 1),)},
+            runtime=RuntimePlan(cancel="chunk"),
+        )
+    )
+    # The prefetch of 1 moves 10..20 and is stale at 12; there is no chunk at which it could stop.
+    # 1 is demanded at 14: a miss, which takes over its place, and moves 20..30.
+    assert ends(r) == [12, 14, 32]
+    assert (r.late, r.fetched, r.cancelled) == ((0, 0, 0), (1, 0, 1), 1)
+    assert (r.link_bytes["up"], r.peak_bytes, r.resident) == (30, (20,), (frozenset({0, 1}),))
+
+
+def test_a_chunk_is_preempted_on_its_second_hop(run: Run) -> None:
+    up = replace(UP, chunk_bytes=2)
+    r = run(
+        scenario(
+            [[0]],
+            [[1]],
+            [[0]],
+            links=(SSD, up, DOWN),
+            gpu=20,
+            cpu=PLENTY,
+            wishes={1: ((2, 1),)},
+            runtime=RuntimePlan(cancel="none"),
+        )
+    )
+    # Pass 2: 1 comes 25..35..45. For 2, behind it, 0 leaves the GPU; it comes 35..45 and moves up from 45.
+    # Pass 3: 0 is demanded at 50, when 5 of 2's bytes have moved up: at 6, at 51, it gives way.
+    assert ends(r) == [25, 50, 51 + 10 + 5]
+    assert (r.found_in_dram, r.unused) == ((0, 0, 1), 1)
+
+
+def test_a_cancelled_chunk_finishes_on_its_second_hop(run: Run) -> None:
+    up = replace(UP, chunk_bytes=2)
+    r = run(
+        scenario(
+            [[0]],
+            [[1]],
+            [[3]],
+            links=(SSD, up, DOWN),
+            gpu=20,
+            cpu=PLENTY,
+            wishes={1: ((2, 1),)},
+            runtime=RuntimePlan(cancel="chunk"),
+        )
+    )
+    # As above, but nobody waits for the link: cancelled at 50, all 10 bytes have moved up at 55.
+    assert ends(r) == [25, 50, 75]
+    assert (r.link_bytes["up"], r.cancelled) == (40, 1)
+    assert r.resident == (frozenset({1, 3}), frozenset({0, 1, 2, 3}))
+
+
+@pytest.mark.parametrize("links", [(UP, DOWN), (DOWN, UP)])
+def test_a_victim_of_a_prefetch_is_written_back_at_once(run: Run, links: tuple[LinkPlan, ...]) -> None:
+    runtime = RuntimePlan(exclusive=True)
+    r = run(
+        scenario(
+            [[0]],
+            [[1]],
+            links=links,
+            gpu=20,
+            expert_ns=0,
+            dense=(0, 0, 0, 0, 10),
+            wishes={1: ((2, 1),)},
+            runtime=runtime,
+        )
+    )
+    # The prefetch of 2 starts at 30, when 1 has landed; 0 leaves for it and is down at 40, as the run ends.
+    assert ends(r) == [20, 40]
+    assert r.link_bytes == {"up": 30, "down": 10}

@@ -100,7 +100,7 @@ def test_predicting_fires_no_hook() -> None:
 def test_the_hooks_leave_nothing_behind() -> None:
     model = build("mixtral")
     record_all(model, decode=1)
-    assert not any(module._forward_hooks for module in model.modules() if is_router(module))  # noqa: SLF001
+    assert not any(module._forward_hooks for module in model.modules() if is_router(module))
 
 
 def test_a_pass_that_was_not_taken_is_an_error(olmoe: Any) -> None:

@@ -30,7 +30,7 @@ class Recorded:
         return join(self.parts)
 
 
-def run_batch(  # noqa: PLR0913 (a batch is described by its parts)
+def run_batch(
     model: nn.Module,
     hooks: RouterHooks,
     prompts: Sequence[Sequence[int]],

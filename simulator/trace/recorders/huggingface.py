@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 import transformers
 from torch import nn
 
+from simulator import __version__
 from simulator.errors import InputError
 from simulator.trace.core import TraceHeader
 from simulator.trace.recorders.gates import Gates
@@ -73,7 +73,7 @@ def tokenize(model: LoadedModel, prompts: Sequence[str], decode: int) -> list[li
     return encoded
 
 
-def make_header(  # noqa: PLR0913 (the header has that many sources)
+def make_header(
     model: LoadedModel,
     gates: Gates,
     *,
@@ -105,8 +105,4 @@ def make_header(  # noqa: PLR0913 (the header has that many sources)
 
 def recorder_version() -> str:
     """Return the versions that decide what a recording holds."""
-    try:
-        own = importlib.metadata.version("moesim")
-    except importlib.metadata.PackageNotFoundError:
-        own = "source"
-    return f"moesim {own}, transformers {transformers.__version__}, torch {torch.__version__}"
+    return f"moesim {__version__}, transformers {transformers.__version__}, torch {torch.__version__}"

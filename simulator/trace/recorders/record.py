@@ -44,7 +44,7 @@ class Settings:
         return f"{run}. predicted_weights and gate_top_p are rounded to {self.mantissa_bits} mantissa bits"
 
 
-def record(  # noqa: PLR0913 (a recording is described by its parts)
+def record(
     model: nn.Module,
     gates: Gates,
     header: TraceHeader,
