@@ -71,6 +71,8 @@ class Fabric:
         """Links pick, then rates are set; does nothing where nothing changed."""
         for link in self.links:
             link.pick(self.now)
+        while sum([link.fill(self.now) for link in self.links]):
+            pass  # a prefetch's victim may be written back over a link that has picked already
         self.slots.returned = False
         if self.dram and (self.helper.changed or any(x.changed and x.plan.uses_dram for x in self.links)):
             self._share_dram()

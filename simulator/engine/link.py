@@ -140,9 +140,17 @@ class Link:
         if not (self.demand or self.speculative or self.changed or self.slots.returned):
             return
         self._at_boundaries(now)
+        self.fill(now)
+
+    def fill(self, now: int) -> int:
+        """Start waiting jobs on idle lanes, lowest lane first; return how many were started."""
+        if not (self.demand or self.speculative):
+            return 0
+        idle = self.lanes.count(None)
         for lane, job in enumerate(self.lanes):
             if job is None:
                 self._fill(lane, now)
+        return idle - self.lanes.count(None)
 
     def _at_boundaries(self, now: int) -> None:
         idle = self.lanes.count(None)
