@@ -38,11 +38,17 @@ def schema(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="experiment, hardware, model")] = "experiment",
 ) -> None:
     """Print the JSON Schema of a file, for editors."""
+    from pydantic import BaseModel
+
     from simulator.config.experiment import Experiment
     from simulator.hardware import HardwareProfile
     from simulator.model.spec import ModelSpec
 
-    kinds = {"experiment": Experiment, "hardware": HardwareProfile, "model": ModelSpec}
+    kinds: dict[str, type[BaseModel]] = {
+        "experiment": Experiment,
+        "hardware": HardwareProfile,
+        "model": ModelSpec,
+    }
     if kind not in kinds:
         raise InputError(f"schema {kind}", "unknown kind", did_you_mean(kind, kinds))
     print(json.dumps(kinds[kind].model_json_schema(), indent=2))
@@ -85,10 +91,10 @@ def _policies() -> Iterable[Row]:
 
 def _traces() -> Iterable[Row]:
     from simulator import data
-    from simulator.trace.parquet import read_header
+    from simulator.trace.parquet import read_trace_header
 
     for name in data.names("traces"):
-        h = read_header(data.folder("traces") / f"{name}.parquet")
+        h = read_trace_header(data.folder("traces") / f"{name}.parquet")
         yield (
             name,
             f"{h.model}: {h.n_layers} x {h.n_experts} x {h.top_k}, {h.prompt_source or 'prompts not named'}",

@@ -43,12 +43,12 @@ def group(summary: pd.DataFrame) -> Groups:
     for name in text:
         runs[name] = [value_text(value) for value in runs[name]]
     axis = size_axis(runs, [name for name in (*IDENTITY, *others) if name in runs])
-    runs[SIZE] = axis.values if axis else 0.0
+    runs[SIZE] = axis.positions if axis else 0.0
     told = _telling(runs, [*text, *(name for name in CACHES if name in runs and axis is not None)], axis)
     facets = [name for name in FACETS if name in told]
     rest = [name for name in told if name not in facets and name != "system"]
     runs[PANEL] = ["\n".join(str(row[name]) for name in facets) for _, row in runs.iterrows()]
-    runs[SERIES] = [series_name(row, "system" in told, rest) for _, row in runs.iterrows()]
+    runs[SERIES] = [series_name(row.to_dict(), "system" in told, rest) for _, row in runs.iterrows()]
     keys = tuple(name for name in (*IDENTITY, *CACHES, *rest) if name in runs)
     panels, series = list(dict.fromkeys(runs[PANEL])), list(dict.fromkeys(runs[SERIES]))
     return Groups(runs, tuple(dict.fromkeys(keys)), axis, panels, series, sorted(set(runs[SIZE])))

@@ -56,7 +56,7 @@ def need(frame: pd.DataFrame, columns: Iterable[str], where: str) -> None:
 
 
 def swept(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of swept keys: those with a dot, and those between the cache sizes and the metrics."""
+    """Return the columns of swept keys: with a dot, or between the cache sizes and the metrics."""
     names = list(frame.columns)
     known = {"run", "experiment", "seed", *IDENTITY, *CACHES}
     last = names.index(FIRST_METRIC) if FIRST_METRIC in names else 0

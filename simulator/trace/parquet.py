@@ -133,3 +133,14 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
     trace = from_table(table, header, where)
     validate(trace)
     return trace
+
+
+def read_trace_header(path: str | os.PathLike[str]) -> TraceHeader:
+    """Read what a trace says of itself, without its rows. Errors: InputError (absent, foreign)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return read_header(pq.read_schema(path).metadata or {}, str(path))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(str(path), "not a whole Parquet file") from error

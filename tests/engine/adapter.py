@@ -14,7 +14,8 @@ from simulator.engine.merged import MergedPlayer
 from simulator.engine.player import Player
 from simulator.engine.simulation import Simulation
 from simulator.engine.tiers import Pool, Tier
-from tests.engine.scenario import PassResult, Result, Scenario
+
+from .scenario import PassResult, Result, Scenario
 
 
 class Scripted(Prefetch):

@@ -1,7 +1,11 @@
-"""The fast engine must equal the slow, plain one to the nanosecond, on scenarios full of ties."""
+"""The fast engine must equal the slow, plain one to the nanosecond, on scenarios full of ties.
+
+The same scenarios every time; ``MOESIM_EXAMPLES=5000 pytest tests/engine`` looks at that many new ones.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +16,13 @@ from .reference import run_reference
 from .scenario import Result, Scenario
 from .strategies import scenarios
 
-slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
-many = settings(max_examples=300, deadline=None, suppress_health_check=slow)
-some = settings(max_examples=100, deadline=None, suppress_health_check=slow)
+asked = int(os.environ.get("MOESIM_EXAMPLES", "0"))
+many = settings(
+    max_examples=asked or 300,
+    derandomize=not asked,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
 
 
 def fast_engine() -> Callable[[Scenario], Result]:
@@ -58,7 +66,7 @@ def test_the_engine_equals_the_reference(s: Scenario) -> None:
     assert fast_engine()(s) == run_reference(s)
 
 
-@some
+@many
 @given(scenarios())
 def test_the_engine_keeps_its_promises(s: Scenario) -> None:
     run = fast_engine()
