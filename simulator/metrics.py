@@ -46,8 +46,8 @@ class Totals:
 class Collector:
     """Keeps what each pass did: totals for the summary, and one row per (pass, sequence).
 
-    A batch's pass is charged whole to each of its sequences. A sequence arrives when its slot is free, that is
-    when its first pass starts.
+    A batch's pass is charged whole to each of its sequences. A sequence arrives when its slot is free,
+    that is when its first pass starts.
     """
 
     COUNTS = ("lookups", "hits", "late", "misses", "fetched", "on_cpu", "deferred", "substituted", "skipped")
@@ -253,8 +253,8 @@ METRICS = (
     Metric("gate_mass_substituted", "share served by another expert", _mass("substituted")),
     Metric("gate_mass_deferred", "share combined in a later layer", _mass("deferred")),
     Metric("gate_mass_skipped", "share left out", _mass("skipped")),
-    Metric("belady_hit_rate", "bound: same capacity, partition and demand, forced admission", lambda o: o.belady,
-           shown=True),
+    Metric("belady_hit_rate", "bound: same capacity, partition and demand, forced admission",
+           lambda o: o.belady, shown=True),
     Metric("belady_kind", "exact, or heuristic where sizes differ", lambda o: o.belady_kind),
 )  # fmt: skip
 

@@ -78,7 +78,7 @@ def check_output(out: Path, digest: str, *, force: bool) -> None:
 
 @contextmanager
 def fresh_folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``out`` that takes its place when the block ends well, else is removed."""
+    """Give a temporary folder that takes the place of ``out`` when the block ends well, else is removed."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))

@@ -243,8 +243,8 @@ def _warnings(inputs: Inputs, run: Run) -> list[str]:
         cycle = k * sum(sizes[layer] for layer in layers)
         if len(layers) > 1 and capacity < cycle:
             found.append(
-                f"the {run.tiers[0]} cache ({format_bytes(capacity)}) is smaller than one token's cycle through the "
-                f"layers ({format_bytes(cycle)}): LRU finds nothing in it"
+                f"the {run.tiers[0]} cache ({format_bytes(capacity)}) is smaller than one token's cycle "
+                f"through the layers ({format_bytes(cycle)}): LRU finds nothing in it"
             )
             break
     if inputs.trace.header.synthetic:

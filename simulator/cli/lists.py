@@ -60,10 +60,8 @@ def _models() -> Iterable[Row]:
 
     for name in data.names("models"):
         m = load_model(name)
-        yield (
-            name,
-            f"{m.title}: {len(m.moe_layers)} x {m.n_experts} x {m.top_k}, {m.total_params / 1e9:.1f} B weights",
-        )
+        shape = f"{len(m.moe_layers)} x {m.n_experts} x {m.top_k}"
+        yield name, f"{m.title}: {shape}, {m.total_params / 1e9:.3g} B weights"
 
 
 def _hardware() -> Iterable[Row]:

@@ -112,7 +112,7 @@ class Sweep(_Strict):
 
 
 class Experiment(_Strict):
-    """One YAML file; ``system`` names a bundle of policies and runtime settings that the file's own override."""
+    """One YAML file; ``system`` names policies and runtime settings that the file's own lie over."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""

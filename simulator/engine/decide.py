@@ -126,14 +126,10 @@ class Decider:
         for expert, wanted in zip(event.keys, precision.wanted(event), strict=True):
             base = expert * n
             versions = [wanted] + [v for v in range(n) if v != wanted and precision.accepts(v, wanted)]
-            for how, where in ((Found.HIT, pool.landed), (Found.LATE, pool.flying)):
-                version = next((v for v in versions if base + v in where), None)
-                if version is not None:
-                    break
-            else:
-                version, how = wanted, Found.MISS
-            keys.append(base + version)
-            found.append(how)
+            landed = [v for v in versions if base + v in pool.landed]
+            flying = [v for v in versions if base + v in pool.flying]
+            keys.append(base + [*landed, *flying, wanted][0])
+            found.append(Found.HIT if landed else Found.LATE if flying else Found.MISS)
         return keys, found
 
     def _rewrite(
@@ -167,12 +163,17 @@ class Decider:
             if new != key:
                 record.substituted += missed
                 record.mass_substituted += mass
-                how = Found.HIT if new in pool.landed else Found.LATE if new in pool.flying else Found.MISS
-            elif new % self.n_versions:
+                found_new = (
+                    Found.HIT if new in pool.landed else Found.LATE if new in pool.flying else Found.MISS
+                )
+                demand[new] = (demand[new][0] + tokens if new in demand else tokens, found_new)
+                continue
+            if new % self.n_versions:
                 record.mass_low += mass
             else:
                 record.mass_high += mass
-            demand[new] = (demand[new][0] + tokens if new in demand else tokens, how)
+            state = how if new == key else _found(new, pool)
+            demand[new] = (demand[new][0] + tokens if new in demand else tokens, state)
         return demand
 
     # -- placement --------------------------------------------------------------------------------
@@ -266,3 +267,7 @@ class Decider:
         if self.after_event:
             tier.make_room(pool, 0, tier.pins)
         return kept
+
+
+def _found(key: int, pool: Pool) -> Found:
+    return Found.HIT if key in pool.landed else Found.LATE if key in pool.flying else Found.MISS

@@ -9,7 +9,7 @@ from simulator.engine.plan import NS_PER_S, ceil_div
 
 
 class Group:
-    """The CPU-placed experts of one layer step, as (key, ns alone, bytes read); ``done`` once outputs are back."""
+    """CPU-placed experts of a layer step: (key, ns alone, bytes read); ``done`` once outputs are back."""
 
     __slots__ = ("done", "due", "n_bytes", "todo", "work")
 

@@ -32,8 +32,8 @@ class Transfer:
     """
 
     __slots__ = (
-        "begin", "cancelled", "demand", "followers", "for_event", "hops", "key", "landed", "landed_as", "moved_bytes", "needs_slots",
-        "pieces", "pins_host", "reading", "started", "was_read",
+        "begin", "cancelled", "demand", "followers", "for_event", "hops", "key", "landed", "landed_as",
+        "moved_bytes", "needs_slots", "pieces", "pins_host", "reading", "started", "was_read",
     )  # fmt: skip
 
     def __init__(
@@ -88,8 +88,8 @@ class Job:
     """
 
     __slots__ = (
-        "at_boundary", "bytes", "chunk_work", "counted", "finish", "forwarded", "left", "phase", "piece", "rate", "second_hop",
-        "since", "total",
+        "at_boundary", "bytes", "chunk_work", "counted", "finish", "forwarded", "left", "phase", "piece",
+        "rate", "second_hop", "since", "total",
     )  # fmt: skip
 
     def __init__(self, piece: Piece, n_bytes: int, chunk_bytes: int, *, second_hop: bool) -> None:

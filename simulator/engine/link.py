@@ -242,7 +242,7 @@ class Link:
     # -- prefetches that are not wanted any more --------------------------------------------------
 
     def forget(self, transfer: Transfer) -> None:
-        """Take the waiting jobs of a prefetch out of the queue; chunks on their second hop return their slots."""
+        """Take a prefetch's waiting jobs out of the queue; chunks on the second hop return their slots."""
         kept: deque[Job] = deque()
         for job in self.speculative:
             if job.piece.transfer is not transfer:

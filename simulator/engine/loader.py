@@ -26,7 +26,7 @@ class PrefetchBooks:
 
 @dataclass(slots=True)
 class Load:
-    """A transfer that was cut but not queued: its jobs, for the first link, and a write-back that goes before."""
+    """A transfer that was cut but not queued: its jobs, and a write-back that it has to wait for."""
 
     transfer: Transfer
     link: Link
@@ -199,7 +199,7 @@ class Loader:
         )
 
     def queue_write_backs(self) -> None:
-        """Send the victims of an exclusive tier 0 down; a full cache in tier 1 that finds no room drops them."""
+        """Send the victims of an exclusive tier 0 down."""
         for load in self.write_backs:
             for job in load.jobs:
                 load.link.queue(job)
@@ -259,7 +259,7 @@ class Loader:
         self._unpin_source(transfer)
 
     def stale(self, event: int, demanded: Container[int]) -> None:
-        """Speculation for ``event`` is over: end its shields, drop what waits, cancel what may be cancelled."""
+        """Speculation for ``event`` is over: end its shields, drop what waits, cancel what may be."""
         for key in [k for k, last in self.shields.items() if last <= event]:
             del self.shields[key]
         cancel = self.runtime.cancel

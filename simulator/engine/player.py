@@ -30,7 +30,7 @@ class ExpertCosts(Protocol):
 
 
 class Step:
-    """What one layer step waits for: its transfers, and by stage which experts are ready, in order of landing."""
+    """What one layer step waits for; ``ready`` has, by stage, the experts in order of landing."""
 
     __slots__ = ("awaited", "flights", "held_back", "loads", "order", "ready", "stages", "streamed")
 

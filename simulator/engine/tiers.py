@@ -93,7 +93,7 @@ class Tier:
         return pool.policy.victim(_Either(blocked, pool.flying, EMPTY)) if first is None else first
 
     def preload(self, layers_of_pools: Sequence[Sequence[int]], n_versions: int) -> None:
-        """Fill the pools with what their policies start with, as far as it fits; before the run, at no cost."""
+        """Fill the pools with what their policies start with, as far as it fits; costs no time."""
         for pool, layers in zip(self.pools, layers_of_pools, strict=True):
             for expert in pool.policy.preload(layers):
                 key = expert * n_versions
