@@ -163,12 +163,7 @@ class Decider:
             if new != key:
                 record.substituted += missed
                 record.mass_substituted += mass
-                found_new = (
-                    Found.HIT if new in pool.landed else Found.LATE if new in pool.flying else Found.MISS
-                )
-                demand[new] = (demand[new][0] + tokens if new in demand else tokens, found_new)
-                continue
-            if new % self.n_versions:
+            elif new % self.n_versions:
                 record.mass_low += mass
             else:
                 record.mass_high += mass
