@@ -441,10 +441,10 @@ class Engine:
             lane.at_boundary = True
             if job.forwards:
                 self.forward(job, job.chunk_bytes)
-            if job.cancelled:
-                self.give_up(link, lane, job)
-            elif job.needs_slot:
-                return  # the next chunk starts when links pick, if there is a slot
+            if job.needs_slot:
+                break  # the next chunk starts when links pick, if there is a slot
+        if lane.at_boundary and job.cancelled:
+            self.give_up(link, lane, job)  # at the last of several boundaries in this nanosecond
 
     def count_bytes(self, link: Link, job: Job, upto: int) -> None:
         link.n_bytes += upto - job.counted
