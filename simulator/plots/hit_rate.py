@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.plots import groups as grouping
-from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, mark, panels, size_ticks
+from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, mark, name_ticks, panels, size_ticks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,6 +63,5 @@ def _bars(axes: Axes, part: pd.DataFrame, found: grouping.Groups) -> list[object
         if bound == bound:  # noqa: PLR0124 (false for NaN, which has nothing to say)
             axes.annotate(f"Belady {bound:.3f}", (i, bound), ha="center", va="bottom")
     axes.set_xlim(-0.7, len(found.series) - 0.3)
-    rotation = 30 if len(found.series) > 4 else 0
-    axes.set_xticks(range(len(found.series)), found.series, rotation=rotation)
+    name_ticks(axes, [float(i) for i in range(len(found.series))], found.series)
     return []

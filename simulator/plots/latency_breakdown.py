@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.plots import groups as grouping
-from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, panels
+from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, name_ticks, panels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def _stack(axes: Axes, part: pd.DataFrame, found: grouping.Groups, there: list[s
     axes.grid(visible=True, axis="y")
     middles = [i * step + (len(found.sizes) - 1) / 2 for i in range(len(found.series))]
     if found.axis is None:
-        axes.set_xticks(middles, found.series, rotation=30 if len(found.series) > 4 else 0)
+        name_ticks(axes, middles, found.series)
         return handles
     axes.set_xticks(
         places, [f"{size:.3g}" for size in part[grouping.SIZE]], rotation=90 if len(places) > 18 else 0

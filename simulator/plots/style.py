@@ -68,6 +68,13 @@ def size_ticks(axes: Axes, sizes: list[float]) -> None:
         axes.set_xticks(sizes, [f"{size:.3g}" for size in sizes])
 
 
+def name_ticks(axes: Axes, places: list[float], names: list[str]) -> None:
+    """Put names under bars; aslant, ending at their bar, where there are many."""
+    many = len(names) > 4
+    slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if many else {}
+    axes.set_xticks(places, names, **slant)
+
+
 def legend_below(figure: Figure, handles: list[Any], labels: list[str], n_columns: int) -> None:
     """Put one legend for all panels under them, where it covers no data."""
     figure.legend(handles, labels, loc="outside lower center", ncols=min(n_columns, len(labels)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulator.plots import groups as grouping
-from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, mark, panels, size_ticks
+from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, mark, name_ticks, panels, size_ticks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,7 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
                 bars = axes.bar([i], [height], width=0.7, **fill(i))
                 axes.bar_label(bars, fmt="%.3g", padding=1)
         if found.axis is None:
-            axes.set_xticks(range(len(found.series)), found.series, rotation=30 if many else 0)
+            name_ticks(axes, [float(i) for i in range(len(found.series))], found.series)
         else:
             axes.set_xlabel(found.axis.label)
             size_ticks(axes, found.sizes)

@@ -597,3 +597,20 @@ def test_a_victim_of_a_prefetch_is_written_back_at_once(run: Run, links: tuple[L
     # The prefetch of 2 starts at 30, when 1 has landed; 0 leaves for it and is down at 40, as the run ends.
     assert ends(r) == [20, 40]
     assert r.link_bytes == {"up": 30, "down": 10}
+
+
+def test_a_job_leaves_at_the_last_boundary_of_a_nanosecond(run: Run) -> None:
+    up = replace(UP, bytes_per_s=2 * GB, latency_ns=8, chunk_bytes=1)
+    r = run(
+        scenario(
+            [[0], [4]],
+            links=(up, DOWN),
+            expert_bytes=40,
+            wishes={0: ((5, 1),)},
+            runtime=RuntimePlan(cancel="chunk"),
+        )
+    )
+    # 0 lands at 8 + 20 and computes until 33. 5 is stale then; its latency ends at 36, and at 37 two
+    # chunks have moved. 4: 37 + 8 + 20 = 65.
+    assert ends(r) == [70]
+    assert r.link_bytes["up"] == 82
