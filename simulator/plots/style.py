@@ -71,7 +71,7 @@ def size_ticks(axes: Axes, sizes: list[float]) -> None:
 def name_ticks(axes: Axes, places: list[float], names: list[str]) -> None:
     """Put names under bars; aslant, ending at their bar, where there are many."""
     many = len(names) > 4
-    slant = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if many else {}
+    slant: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if many else {}
     axes.set_xticks(places, names, **slant)
 
 
