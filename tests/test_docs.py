@@ -1,0 +1,136 @@
+"""The documents are true where a machine can tell: links, columns, settings, numbers of the recorded runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+
+from policies.base import NEEDS
+from policies.registry import AXES, BUILT_IN
+from simulator.config.experiment import Experiment
+from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
+from simulator.metrics import METRICS
+from simulator.results import FLAGS, IDENTITY
+from simulator.runner import run_experiment
+from simulator.trace.columns import OPTIONAL, REQUIRED
+from simulator.trace.importers.options import ImportOptions
+from simulator.trace.importers.registry import import_trace
+from simulator.trace.parquet import write_trace
+
+ROOT = Path(__file__).resolve().parent.parent
+RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"
+FOLDERS = (".", "docs", "benchmarks", "traces", "models", "hardware_profiles", "experiments", "tests")
+PAGES = sorted(path.relative_to(ROOT).as_posix() for name in FOLDERS for path in (ROOT / name).glob("*.md"))
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+COLUMN = re.compile(r"^\| `(\w+)` \| (.+) \|$", re.MULTILINE)
+
+
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def words_in_code(*pages: str) -> set[str]:
+    """Return the words that stand between backticks."""
+    return {
+        word for page in pages for code in CODE.findall(text(page)) for word in re.findall(r"[\w-]+", code)
+    }
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    for link in LINK.findall(FENCE.sub("", text(page))):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_name_no_machine(page: str) -> None:
+    assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", text(page)) == []
+
+
+def test_figures_are_small() -> None:
+    figures = list((ROOT / "docs").rglob("*.png"))
+    assert figures
+    assert [path.name for path in figures if path.stat().st_size >= 150_000] == []
+
+
+def test_every_column_is_defined_in_order() -> None:
+    start = text("docs/design.md").index("### Results")
+    defined = [name for name, _ in COLUMN.findall(text("docs/design.md")[start:])]
+    assert defined == [*IDENTITY, *(metric.name for metric in METRICS), *FLAGS]
+
+
+def settings_of(annotation: Any) -> Iterator[str]:
+    """Return the names of all fields of the sections in an annotation, and of theirs."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, field in annotation.model_fields.items():
+            yield name
+            yield from settings_of(field.annotation)
+    for inner in get_args(annotation):
+        yield from settings_of(inner)
+
+
+def test_every_setting_of_an_experiment_is_mentioned() -> None:
+    names = set(settings_of(Experiment))
+    assert {"overhead", "evict_rate", "experts_per_layer", "kv", "grid"} <= names
+    assert names - words_in_code("docs/design.md") == set()
+
+
+@pytest.mark.parametrize("plan", [LinkPlan, RuntimePlan, Overhead, MachinePlan])
+def test_every_rule_of_the_plan_is_mentioned(plan: type) -> None:
+    names = {field.name for field in fields(plan)} - {"tiers", "links"}
+    assert names - words_in_code("docs/timing.md") == set()
+
+
+def test_every_axis_policy_and_need_is_mentioned() -> None:
+    known = words_in_code("docs/design.md")
+    assert {*AXES, *(name for table in BUILT_IN.values() for name in table), *NEEDS} - known == set()
+    assert set(NEEDS) - words_in_code("CONTRIBUTING.md") == set()
+
+
+def test_every_column_of_a_trace_is_mentioned() -> None:
+    assert {*REQUIRED, *OPTIONAL, "predicted_1", "predicted_weights_1"} - words_in_code(
+        "docs/design.md"
+    ) == set()
+
+
+@pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded runs are not ours to ship")
+@pytest.mark.parametrize(("name", "budget", "model"), [("qwen", 4000, "Qwen3"), ("gptoss", 3000, "gpt-oss")])
+def test_the_readme_says_what_the_phone_runs_give(name: str, budget: int, model: str, tmp_path: Path) -> None:
+    trace = tmp_path / f"{name}.parquet"
+    write_trace(import_trace(RECORDED / f"{name}.route.csv", "bigmoe", ImportOptions()), trace)
+    sets = [f"trace={trace}", f"memory.cpu_expert_cache={budget} MiB", "figures=[]"]
+    done = run_experiment(str(ROOT / "experiments" / "phone-bigmoe.yaml"), sets, tmp_path / "out")
+    got = done.runs[0].metrics
+    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in text("README.md").splitlines()]
+    table = {row[0]: row for row in rows if len(row) == 5}
+    recorded = next(i for i, cell in enumerate(table[""]) if model in cell)
+    assert table["hits, whole run"][recorded] == f"{got['hits']:,} of {got['lookups']:,}"
+    compute = float(str(got["dense_ms_per_token"])) + float(str(got["expert_compute_ms_per_token"]))
+    said = [table[row][recorded + 1] for row in ("stall, ms", "management, ms", "compute, ms")]
+    assert said == [
+        f"{got['stall_ms_per_token']:.1f}",
+        f"{got['overhead_ms_per_token']:.1f}",
+        f"{compute:.1f}",
+    ]
+    assert table["tokens per second"][recorded + 1] == f"{got['tokens_per_second']:.3f}"
+    prompt_s = float(str(got["ttft_ms_mean"])) / 1000
+    assert abs(float(table["prompt pass, s"][recorded + 1]) - prompt_s) <= 0.05
