@@ -115,6 +115,7 @@ class Outcome:
     wasted_bytes: int
     belady: float | None
     belady_kind: str
+    dram_is_next: bool
 
 
 Value = int | float | str | None
@@ -194,6 +195,11 @@ def _bytes(name: str) -> Callable[[Outcome], Value]:
     return lambda o: o.link_bytes.get(name)
 
 
+def _cpu_hit_rate(o: Outcome) -> Value:
+    counts = o.collector.counts
+    return ratio(counts["found_in_dram"], counts["not_in_top"]) if o.dram_is_next else None
+
+
 def _late_rate(o: Outcome) -> Value:
     return ratio(o.collector.counts["late"], o.collector.counts["lookups"])
 
@@ -215,7 +221,7 @@ METRICS = (
     Metric("hit_rate_prefill", "hits / lookups of prompt passes",
            lambda o: ratio(o.collector.prefill.hits, o.collector.prefill.lookups)),
     Metric("cpu_hit_rate", "found in DRAM / not found on the GPU",
-           lambda o: ratio(o.collector.counts["found_in_dram"], o.collector.counts["not_in_top"])),
+           _cpu_hit_rate),
     Metric("late_rate", "late / lookups", _late_rate),
     Metric("lookups", "distinct experts demanded, over all layer steps", _count("lookups")),
     Metric("hits", "lookups that found an acceptable version", _count("hits")),

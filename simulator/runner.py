@@ -175,6 +175,7 @@ def _play(
         wasted_bytes=wasted,
         belady=belady,
         belady_kind=kind,
+        dram_is_next=run.tiers[1] == "cpu",
     )
     experiment = spec.experiment
     identity: dict[str, Value] = {
@@ -193,9 +194,17 @@ def _play(
         "hardware_measured": str(_measured(inputs.hardware)).lower(),
         "warnings": " | ".join(_warnings(inputs, run)),
     }
-    files = {f"trace {trace_path.name}": library.digest(trace_path)}
+    files = {
+        f"trace {trace_path.name}": library.digest(trace_path),
+        f"hardware {inputs.hardware.name}": _sha256(inputs.hardware.model_dump_json()),
+        f"model {inputs.model.name}": _sha256(repr(inputs.model)),
+    }
     config = {"run": spec.index, "seed": spec.seed, **experiment.model_dump(mode="json", exclude={"sweep"})}
     return RunResult(identity, spec.swept, summarise(outcome), collector, flags, config, files)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _policy_name(spec: str | dict[str, Any]) -> str:

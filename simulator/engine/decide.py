@@ -41,6 +41,7 @@ class Decision:
     ``serve`` maps each key that tier 0 computes to its tokens; ``hits`` and ``late`` are among them;
     ``fetch`` in queueing order, ``kept`` those of it that have a place in tier 0, ``into_host`` in tier 1.
     ``cpu`` has (key, tokens, layers of deferral). ``pinned`` is unpinned when the step ends.
+    ``substitutes`` were not looked up for themselves, so no miss of theirs is counted.
     """
 
     event: Event
@@ -52,6 +53,7 @@ class Decision:
     into_host: set[int] = field(default_factory=set)
     cpu: list[tuple[int, int, int]] = field(default_factory=list)
     pinned: list[int] = field(default_factory=list)
+    substitutes: set[int] = field(default_factory=set)
     evicted_bytes: int = 0
     found_in_dram: int = 0
 
@@ -168,6 +170,8 @@ class Decider:
             else:
                 record.mass_high += mass
             state = how if new == key else _found(new, pool)
+            if new not in keys:
+                decision.substitutes.add(new)
             demand[new] = (demand[new][0] + tokens if new in demand else tokens, state)
         return demand
 
@@ -193,22 +197,23 @@ class Decider:
         fetch: list[int] = []
         for key, there, where in zip(missed, in_dram, placed, strict=True):
             weight = mass.get(key - key % self.n_versions, 0.0)
+            missed_itself = key not in decision.substitutes
             if where.place is Place.CPU and there:
                 decision.cpu.append((key, demand[key][0], where.defer_layers))
                 if where.defer_layers:
-                    record.deferred += 1
+                    record.deferred += missed_itself
                     record.mass_high -= weight
                     record.mass_deferred += weight
                 else:
-                    record.on_cpu += 1
+                    record.on_cpu += missed_itself
             elif where.place is Place.SKIP:
-                record.skipped += 1
+                record.skipped += missed_itself
                 record.mass_high -= weight
                 record.mass_skipped += weight
             else:
                 fetch.append(key)
+                record.fetched += missed_itself
                 decision.serve[key] = demand[key][0]
-        record.fetched += len(fetch)
         decision.fetch = fetch
 
     # -- space ------------------------------------------------------------------------------------
@@ -217,9 +222,11 @@ class Decider:
         host = self.host
         if host is not None:
             shared = host.pool_of_layer[event.layer]
-            for key in missed:
+            served = {*decision.fetch, *(key for key, _, _ in decision.cpu)}
+            computed = [key for key in missed if key in served]
+            for key in computed:
                 host.pin(key)
-            shared.policy.on_use(missed, event.index)
+            shared.policy.on_use(computed, event.index)
         wanted = self.policies.admission.order(decision.fetch, event.index)
         decision.kept = self._claim(
             self.top, pool, wanted, event.index, self.loader.shields, self.policies.admission
@@ -231,7 +238,7 @@ class Decider:
             return
         far = [key for key in wanted if key not in shared]
         decision.into_host = self._claim(host, shared, far, event.index, EMPTY, None)
-        for key in missed:
+        for key in computed:
             host.unpin(key)
             if key not in shared:
                 shared.policy.on_evict(key)

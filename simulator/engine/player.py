@@ -110,7 +110,7 @@ class Player:
         decision = self.decider.decide(event, record)
         if self.watch is not None:
             self.watch(event, decision)
-        wishes = self.prefetch.wishes(event, self.top.pool_of_layer[layer].landed)
+        wishes = self.prefetch.wishes(event, self.top.residents)
         if self.prefetch.shields:
             shields = self.loader.shields
             for wish in wishes:

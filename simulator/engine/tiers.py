@@ -50,6 +50,7 @@ class Tier:
         self.evictions = 0
         self.evicted_bytes = 0
         self.on_leave: Callable[[int], None] | None = None
+        self.residents = _Residents(self)
 
     def pool(self, key: int) -> Pool:
         """Return the pool of the layer that ``key`` belongs to."""
@@ -142,6 +143,18 @@ class Tier:
         """Change a pool's capacity between passes and evict what no longer fits."""
         pool.capacity = capacity
         self.make_room(pool, 0, self.pins)
+
+
+class _Residents:
+    """Membership in a tier, whichever the pool: what prefetchers may ask."""
+
+    __slots__ = ("tier",)
+
+    def __init__(self, tier: Tier) -> None:
+        self.tier = tier
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, int) and self.tier.has_landed(key)
 
 
 class _Either:
