@@ -5,6 +5,7 @@ Exit status: 0 done, 2 bad input (one line on stderr that says what to change), 
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -50,7 +51,8 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; bad input is one line and status 2."""
+    """Run the command line; bad input is one line and status 2. SIGTERM unwinds as ctrl-C does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         app()
     except InputError as error:
