@@ -32,7 +32,7 @@ class Helper:
         self.group: Group | None = None
         self.key = self.ask = self.left = self.rate = self.since = self.finish = 0
         self.changed = False
-        self.computed: Callable[[Group, int], None] | None = None
+        self.computed: Callable[[Group, int], None] = lambda _group, _key: None
 
     def add(self, group: Group, now: int) -> None:
         """Queue a group whose activations have arrived."""
@@ -47,8 +47,7 @@ class Helper:
         group, self.group = self.group, None
         self.changed = True
         group.todo -= 1
-        if self.computed is not None:
-            self.computed(group, self.key)
+        self.computed(group, self.key)
         if self.queue:
             self._start(now)
 

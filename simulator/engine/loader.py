@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
 from simulator.engine.fabric import Fabric
 from simulator.engine.jobs import Job, Piece, Transfer
 from simulator.engine.link import Link
-from simulator.engine.plan import LinkPlan, RuntimePlan, ceil_div
+from simulator.engine.plan import RuntimePlan, ceil_div
 from simulator.engine.tiers import Tier
 
 
@@ -56,7 +56,7 @@ class Loader:
         self.writing: dict[int, Transfer] = {}  # write-backs on their way into tier 1
         self.write_backs: list[Load] = []
         self.landings = 0
-        self.arrived: Callable[[Transfer, int], None] | None = None
+        self.arrived: Callable[[Transfer, int], None] = lambda _transfer, _stage: None
         top.on_leave = self._left_top
 
     # -- cutting ----------------------------------------------------------------------------------
@@ -115,8 +115,7 @@ class Loader:
     def _arrive(self, transfer: Transfer, stage: int) -> None:
         self.landings += 1
         transfer.landed_as[stage] = self.landings
-        if self.arrived is not None:
-            self.arrived(transfer, stage)
+        self.arrived(transfer, stage)
 
     # -- demand -----------------------------------------------------------------------------------
 
@@ -312,12 +311,3 @@ class _Guard:
 
     def __contains__(self, key: object) -> bool:
         return key in self.pins or key in self.shields
-
-
-def check_chunks(links: Iterable[LinkPlan]) -> None:
-    """Refuse a chunk that a link could move in less than a nanosecond."""
-    for link in links:
-        fastest = max([link.bytes_per_s, link.lane_bytes_per_s, *(row[2] for row in link.table)])
-        if 0 < link.chunk_bytes * 1_000_000_000 < fastest:
-            msg = f"link {link.name}: a chunk of {link.chunk_bytes} bytes takes less than a nanosecond"
-            raise ValueError(msg)

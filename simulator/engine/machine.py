@@ -11,7 +11,7 @@ from simulator.config.units import format_bytes
 from simulator.engine.costs import Costs
 from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile, Link, LinkName
+from simulator.hardware import HardwareProfile, Link
 
 
 def tiers_used(experiment: Experiment, hardware: HardwareProfile) -> tuple[str, ...]:
@@ -180,9 +180,3 @@ def check_fits(
                 f"does not fit: {spelled} = {format_bytes(total)}, {over} more than {format_bytes(usable)}",
                 hint,
             )
-
-
-def link_names() -> tuple[str, ...]:
-    """Return the names that links can have, in the order of results' columns."""
-    names: tuple[LinkName, ...] = ("cpu_to_gpu", "gpu_to_cpu", "ssd_to_cpu", "ssd_to_gpu")
-    return names
