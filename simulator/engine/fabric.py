@@ -30,6 +30,11 @@ class Fabric:
     def advance(self, until: int) -> None:
         """Play to ``until``: all that happens before it, and the completions at it (not the picks)."""
         while self.now < until:
+            if self.helper.group is None and not any(
+                x.active or x.demand or x.speculative for x in self.links
+            ):
+                self.now = until
+                return
             self._settle()
             nxt = self._next()
             if nxt is None or nxt > until:
@@ -69,10 +74,13 @@ class Fabric:
 
     def _settle(self) -> None:
         """Links pick, then rates are set; does nothing where nothing changed."""
+        queued = self.slots.queued
         for link in self.links:
             link.pick(self.now)
-        while sum([link.fill(self.now) for link in self.links]):
-            pass  # a prefetch's victim may be written back over a link that has picked already
+        while self.slots.queued != queued:  # a prefetch's victim is written back over a link that has picked
+            queued = self.slots.queued
+            for link in self.links:
+                link.fill(self.now)
         self.slots.returned = False
         if self.dram and (self.helper.changed or any(x.changed and x.plan.uses_dram for x in self.links)):
             self._share_dram()

@@ -11,11 +11,12 @@ from simulator.engine.plan import LinkPlan, move_ns
 class Slots:
     """Host staging: chunk slots in DRAM for what passes through it."""
 
-    __slots__ = ("free", "returned")
+    __slots__ = ("free", "queued", "returned")
 
     def __init__(self, n: int) -> None:
         self.free = n
         self.returned = False
+        self.queued = 0  # jobs queued so far on any link
 
     def give_back(self) -> None:
         """Return one slot; paused lanes are asked again when links pick."""
@@ -34,11 +35,13 @@ class Link:
         self.lanes: list[Job | None] = [None] * plan.lanes
         self.last: list[tuple[Piece | None, int]] = [(None, -1)] * plan.lanes
         self.moved_bytes = 0
+        self.active = 0
         self.changed = False
 
     def queue(self, job: Job) -> None:
         """Put a job at the end of its class's queue."""
         self.changed = True
+        self.slots.queued += 1
         (self.demand if job.piece.transfer.demand else self.speculative).append(job)
 
     def moving(self) -> list[Job]:
@@ -125,6 +128,7 @@ class Link:
     def _release(self, lane: int, job: Job, now: int) -> Transfer:
         transfer = job.piece.transfer
         self.lanes[lane] = None
+        self.active -= 1
         self.last[lane] = (job.piece, now)
         self.changed = True
         return transfer
@@ -142,15 +146,12 @@ class Link:
         self._at_boundaries(now)
         self.fill(now)
 
-    def fill(self, now: int) -> int:
-        """Start waiting jobs on idle lanes, lowest lane first; return how many were started."""
-        if not (self.demand or self.speculative):
-            return 0
-        idle = self.lanes.count(None)
-        for lane, job in enumerate(self.lanes):
-            if job is None:
-                self._fill(lane, now)
-        return idle - self.lanes.count(None)
+    def fill(self, now: int) -> None:
+        """Start waiting jobs on idle lanes, lowest lane first."""
+        if self.demand or self.speculative:
+            for lane, job in enumerate(self.lanes):
+                if job is None:
+                    self._fill(lane, now)
 
     def _at_boundaries(self, now: int) -> None:
         idle = self.lanes.count(None)
@@ -234,6 +235,7 @@ class Link:
         seamless = job.second_hop and self.last[lane] == (job.piece, now)
         latency = 0 if seamless else self.plan.latency_ns
         self.lanes[lane] = job
+        self.active += 1
         job.since = now
         job.phase = Phase.LATENCY if latency else Phase.MOVING
         job.finish = now + latency

@@ -192,8 +192,8 @@ class Player:
             hits, ready, pending = deque(decision.hits), step.ready[stage], set(step.order)
             batch: deque[int] = deque()  # what runs without waiting
             while hits or batch or pending:
-                self.fabric.advance(self.now)
                 if not batch:
+                    self.fabric.advance(self.now)
                     awaited = (
                         pending.difference(ready, step.held_back) if by_layer or not (hits or ready) else None
                     )
