@@ -75,6 +75,8 @@ class Run:
                 max_sequences=w.max_sequences,
             )
         )
+        if not schedule:
+            raise InputError(f"trace {experiment.trace}", "has no tokens", "record or import some")
         self.workload = Workload(
             trace, schedule, self.costs, with_mass="gate_weights" in self.needs, growing_cache=grow
         )
@@ -122,7 +124,7 @@ class Run:
         if len(self.tiers) == 3:
             chunk = next(x.chunk_bytes for x in self.machine.links if x.source == 2) or largest
             staging[self.tiers[1]] = self.runtime.host_staging_chunks * chunk
-        context = w.longest_context * self.inputs.experiment.workload.batch_size
+        context = w.longest_context * min(self.inputs.experiment.workload.batch_size, w.most_sequences)
         kv = self.costs.kv_bytes(context)
         top = self.tiers[0]
         if m.kv == "grow" and self.capacity[top] - kv < largest:

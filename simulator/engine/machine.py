@@ -169,11 +169,9 @@ def check_fits(
         if total > usable:
             spelled = " + ".join(f"{format_bytes(n)} {what}" for what, n in terms.items() if n)
             over = format_bytes(total - usable)
-            hint = (
-                "a machine with more memory, or a lower precision"
-                if last
-                else f"make the cache {over} smaller"
-            )
+            hint = "a machine with more memory, or a lower precision"
+            if not last and caches[tier] > total - usable:
+                hint = f"make the cache {over} smaller"
             where = f"hardware {hardware.name}, {tier} memory" if last else f"memory.{tier}_expert_cache"
             raise InputError(
                 where,

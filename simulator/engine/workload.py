@@ -107,6 +107,11 @@ class Workload:
         return max(first + n for batch in self.schedule for _, first, n, _ in self._spans(batch.rows))
 
     @property
+    def most_sequences(self) -> int:
+        """Return the most sequences that one pass computes."""
+        return max(len(self._spans(batch.rows)) for batch in self.schedule)
+
+    @property
     def largest_pass(self) -> int:
         """Return the most tokens that one pass computes."""
         return max(len(batch.rows) for batch in self.schedule)
