@@ -160,9 +160,9 @@ def _play(
     simulation = run.simulation(keep)
     simulation.run(run.workload)
     loader = simulation.player.loader
-    wasted = loader.close()
+    wasted = loader.speculation.close()
     belady, kind = _belady(spec, run, library)
-    books = loader.books
+    books = loader.speculation.books
     outcome = Outcome(
         collector=collector,
         link_bytes={link.plan.name: link.moved_bytes for link in loader.fabric.links},

@@ -91,7 +91,7 @@ class Decider:
         decision.pinned = list(demand)
         for key in demand:
             top.pin(key)
-        self.loader.stale(event.index, demand)
+        self.loader.speculation.stale(event.index, demand)
         pool.policy.on_use(decision.pinned, event.index)
         missed = []
         for key, (tokens, how) in demand.items():
@@ -100,7 +100,7 @@ class Decider:
                 continue
             decision.serve[key] = tokens
             (decision.hits if how is HIT else decision.late).append(key)
-            self.loader.used(key)
+            self.loader.speculation.used(key)
         self._place(event, missed, demand, record, decision)
         before = top.evicted_bytes
         self._claim_space(event, missed, pool, decision)
@@ -234,7 +234,7 @@ class Decider:
             shared.policy.on_use(computed, event.index)
         wanted = self.policies.admission.order(decision.fetch, event.index)
         decision.kept = self._claim(
-            self.top, pool, wanted, event.index, self.loader.shields, self.policies.admission
+            self.top, pool, wanted, event.index, self.loader.speculation.shields, self.policies.admission
         )
         for key in missed:
             if key not in decision.kept:

@@ -1,8 +1,8 @@
-"""The loader: cuts transfers into jobs, reserves space for them, and keeps the books of prefetching."""
+"""The loader: cuts transfers into jobs, queues them, and knows what landing means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -10,18 +10,8 @@ from simulator.engine.fabric import Fabric
 from simulator.engine.jobs import Job, Piece, Transfer
 from simulator.engine.link import Link
 from simulator.engine.plan import RuntimePlan, ceil_div
+from simulator.engine.speculation import Speculation
 from simulator.engine.tiers import Tier
-
-
-@dataclass(slots=True)
-class PrefetchBooks:
-    """Every started prefetch ends once: useful, unused or cancelled; ``dropped`` never started."""
-
-    started: int = 0
-    useful: int = 0
-    unused: int = 0
-    cancelled: int = 0
-    dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -47,12 +37,7 @@ class Loader:
         self.up = fabric.link(1, 0)
         self.down = fabric.link(0, 1)
         self.far = fabric.link(2, 1) if n_tiers == 3 else None
-        self.books = PrefetchBooks()
-        self.queued: dict[int, Transfer] = {}  # prefetches that have not started
-        self.fresh: dict[int, Transfer] = {}  # started prefetches that were not used yet
-        self.under_way: dict[int, Transfer] = {}  # started prefetches that have not landed
-        self.wasted: list[Transfer] = []
-        self.shields: dict[int, int] = {}  # key -> last event that it is predicted for
+        self.speculation = Speculation(self)
         self.writing: dict[int, Transfer] = {}  # write-backs on their way into tier 1
         self.write_backs: list[Load] = []
         self.landings = 0
@@ -112,6 +97,11 @@ class Loader:
                 if left == 0:  # more parts than bytes
                     self._arrive(load.transfer, stage)
 
+    def queue_one(self, transfer: Transfer, waits_for: Transfer | None) -> None:
+        """Cut and queue a prefetch."""
+        jobs = self.jobs(transfer, self.top.size_of(transfer.key))
+        self.queue([Load(transfer, transfer.hops[0], jobs, waits_for)])
+
     def _arrive(self, transfer: Transfer, stage: int) -> None:
         self.landings += 1
         transfer.landed_as[stage] = self.landings
@@ -121,17 +111,18 @@ class Loader:
 
     def fetch(self, key: int, *, kept: bool, into_host: bool) -> Load:
         """Make the demand transfer of a missed expert."""
-        hops, waits_for = self._route(key)
-        transfer = Transfer(key, hops, demand=True, landed=self._landed)
+        hops, waits_for = self.route(key)
+        transfer = Transfer(key, hops, demand=True, landed=self.landed)
         if kept:
             self.top.pool(key).flying[key] = transfer
         if len(hops) == 2:
-            self._enter_host(transfer, into_host=into_host)
+            self.enter_host(transfer, into_host=into_host)
         else:
-            self._pin_source(transfer)
+            self.pin_source(transfer)
         return Load(transfer, hops[0], self.jobs(transfer, self.top.size_of(key)), waits_for)
 
-    def _route(self, key: int) -> tuple[tuple[Link, ...], Transfer | None]:
+    def route(self, key: int) -> tuple[tuple[Link, ...], Transfer | None]:
+        """Return the links from where an expert is to tier 0, and a write-back that has to land before."""
         assert self.up is not None
         writing = self.writing.get(key)
         if writing is not None or self.host is None or self.host.has_landed(key):
@@ -139,7 +130,8 @@ class Loader:
         assert self.far is not None
         return (self.far, self.up), None
 
-    def _enter_host(self, transfer: Transfer, *, into_host: bool) -> None:
+    def enter_host(self, transfer: Transfer, *, into_host: bool) -> None:
+        """Let a two-hop transfer land in the place that it has in tier 1, else pass through host staging."""
         if into_host and self.host is not None:
             self.host.pool(transfer.key).flying[transfer.key] = transfer
             transfer.was_read = self._in_host
@@ -149,28 +141,30 @@ class Loader:
     def _in_host(self, transfer: Transfer) -> None:
         assert self.host is not None
         self.host.land(transfer.key)
-        self._pin_source(transfer)
+        self.pin_source(transfer)
         transfer.was_read = None
 
-    def _pin_source(self, transfer: Transfer) -> None:
+    def pin_source(self, transfer: Transfer) -> None:
         """Keep the copy that a transfer reads from in tier 1 until it has landed."""
         if self.host is not None:
             self.host.pin(transfer.key)
             transfer.pins_host = True
 
-    def _unpin_source(self, transfer: Transfer) -> None:
+    def unpin_source(self, transfer: Transfer) -> None:
+        """Give the copy that a transfer read from free."""
         if transfer.pins_host and self.host is not None:
             self.host.unpin(transfer.key)
             transfer.pins_host = False
 
-    def _landed(self, transfer: Transfer, stage: int) -> None:
+    def landed(self, transfer: Transfer, stage: int) -> None:
+        """A stage's pieces are all in tier 0; with the last one the expert is."""
         key = transfer.key
         if not any(transfer.pieces):
-            self.under_way.pop(key, None)
+            self.speculation.under_way.pop(key, None)
             kept = self.top.pool(key).flying.get(key) is transfer
             if kept:
                 self.top.land(key)
-            self._unpin_source(transfer)
+            self.unpin_source(transfer)
             if kept and self.runtime.exclusive and self.host is not None and self.host.has_landed(key):
                 self.host.remove(key)
         self._arrive(transfer, stage)
@@ -178,10 +172,7 @@ class Loader:
     # -- write-backs (exclusive pairs) -------------------------------------------------------------
 
     def _left_top(self, key: int) -> None:
-        fresh = self.fresh.pop(key, None)
-        if fresh is not None:
-            self.books.unused += 1
-            self.wasted.append(fresh)
+        self.speculation.left(key)
         if not self.runtime.exclusive:
             return
         host = self.host
@@ -209,105 +200,5 @@ class Loader:
         if self.host is not None:
             self.host.land(transfer.key)
         for load in transfer.followers:
-            if load.transfer.demand or self.queued.get(load.transfer.key) is load.transfer:
+            if load.transfer.demand or self.speculation.waits(load.transfer):
                 self.queue([load])
-
-    # -- prefetches --------------------------------------------------------------------------------
-
-    def prefetch(self, key: int, for_event: int) -> None:
-        """Queue a prefetch unless the key is there, on its way or queued already."""
-        if key in self.top.pool(key) or key in self.queued:
-            return
-        hops, waits_for = self._route(key)
-        transfer = Transfer(
-            key, hops, demand=False, landed=self._landed, begin=self._begin, for_event=for_event
-        )
-        if len(hops) == 1:
-            self._pin_source(transfer)
-        self.queued[key] = transfer
-        self.queue([Load(transfer, hops[0], self.jobs(transfer, self.top.size_of(key)), waits_for)])
-
-    def _begin(self, transfer: Transfer) -> bool:
-        """Reserve space for a prefetch whose first job is about to start; False drops it."""
-        key = transfer.key
-        pool = self.top.pool(key)
-        done = self.top.make_room(pool, self.top.size_of(key), _Guard(self.top.pins, self.shields))
-        self.queue_write_backs()
-        if not done:
-            self._drop(transfer)
-            return False
-        del self.queued[key]
-        self.top.take(key, transfer)
-        pool.policy.on_insert(key)
-        self.fresh[key] = self.under_way[key] = transfer
-        self.books.started += 1
-        host = self.host
-        if len(transfer.hops) == 2 and host is not None:
-            room = host.make_room(host.pool(key), host.size_of(key), host.pins)
-            if room:
-                host.take(key, transfer)
-                host.pool(key).policy.on_insert(key)
-            self._enter_host(transfer, into_host=room)
-        return True
-
-    def _drop(self, transfer: Transfer) -> None:
-        """Forget a prefetch that never started."""
-        del self.queued[transfer.key]
-        transfer.hops[0].forget(transfer)
-        self.books.dropped += 1
-        self._unpin_source(transfer)
-
-    def stale(self, event: int, demanded: Container[int]) -> None:
-        """Speculation for ``event`` is over: end its shields, drop what waits, cancel what may be."""
-        for key in [k for k, last in self.shields.items() if last <= event]:
-            del self.shields[key]
-        cancel = self.runtime.cancel
-        for key, transfer in list(self.queued.items()):
-            if key in demanded or (cancel != "none" and transfer.for_event <= event):
-                self._drop(transfer)
-        if cancel == "chunk":
-            for key, transfer in list(self.under_way.items()):
-                if transfer.for_event <= event and key not in demanded and key in self.fresh:
-                    self._cancel(transfer)
-
-    def _cancel(self, transfer: Transfer) -> None:
-        key = transfer.key
-        transfer.cancelled = True
-        self.books.cancelled += 1
-        self.wasted.append(self.fresh.pop(key))
-        for link in transfer.hops:
-            link.forget(transfer)
-        del self.under_way[key]
-        self.top.remove(key)
-        if self.host is not None:
-            if transfer.was_read is not None:
-                self.host.remove(key)
-            self._unpin_source(transfer)
-
-    def used(self, key: int) -> None:
-        """A demanded key was there or on its way: if a prefetch brought it, that one was useful."""
-        if self.fresh.pop(key, None) is not None:
-            self.books.useful += 1
-
-    def close(self) -> int:
-        """End the books at the end of the run; return the wasted bytes."""
-        for transfer in self.fresh.values():
-            if any(transfer.pieces):
-                self.books.cancelled += 1
-            else:
-                self.books.unused += 1
-            self.wasted.append(transfer)
-        self.fresh.clear()
-        return sum(transfer.moved_bytes for transfer in self.wasted)
-
-
-class _Guard:
-    """Membership in pins or shields."""
-
-    __slots__ = ("pins", "shields")
-
-    def __init__(self, pins: Container[int], shields: Container[int]) -> None:
-        self.pins, self.shields = pins, shields
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.pins or key in self.shields

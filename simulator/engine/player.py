@@ -112,7 +112,7 @@ class Player:
             self.watch(event, decision)
         wishes = self.prefetch.wishes(event, self.top.residents)
         if self.prefetch.shields:
-            shields = self.loader.shields
+            shields = self.loader.speculation.shields
             for wish in wishes:
                 shields[wish.key] = max(event.index + wish.layer, shields.get(wish.key, 0))
         step = self._prepare(decision)
@@ -171,7 +171,7 @@ class Player:
         demanded = set(decision.pinned)
         for wish in wishes:
             if wish.key not in demanded:
-                self.loader.prefetch(wish.key, event.index + wish.layer)
+                self.loader.speculation.prefetch(wish.key, event.index + wish.layer)
 
     # -- experts on the main unit -----------------------------------------------------------------
 

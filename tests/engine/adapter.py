@@ -128,7 +128,7 @@ def run_engine(scenario: Scenario, *, merge: bool = False, checks: list[str] | N
     records: list[Record] = []
     simulation = Simulation(player, merged, [], lambda _p, record: records.append(record))
     simulation.run(passes(s))
-    loader.close()
+    loader.speculation.close()
     names = [link.plan.name for link in fabric.links]
     results = []
     for r in records:
@@ -140,7 +140,7 @@ def run_engine(scenario: Scenario, *, merge: bool = False, checks: list[str] | N
     if merge:  # the merged path keeps counts by pass only
         hits = [r.hits for r in records]
         fetched = [r.fetched for r in records]
-    b = loader.books
+    b = loader.speculation.books
     return Result(
         passes=tuple(results),
         hits=tuple(hits),
