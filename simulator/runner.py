@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator import __version__
+from simulator.config.experiment import Experiment, Policies
 from simulator.config.units import format_bytes
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.engine.build import Inputs, Run
@@ -30,7 +31,7 @@ from simulator.results import (
     provenance,
     write_results,
 )
-from simulator.sweep import RunSpec, expand
+from simulator.sweep import RunSpec, expand, load_system
 from simulator.trace.core import Trace
 
 Progress = Callable[[int, int, int], None]
@@ -181,7 +182,7 @@ def _play(
     identity: dict[str, Value] = {
         "run": spec.index,
         "experiment": experiment.name,
-        "system": experiment.system or _policy_name(experiment.policies.eviction),
+        "system": _system_label(experiment),
         "model": inputs.model.name,
         "hardware": inputs.hardware.name,
         "trace": trace_path.stem,
@@ -205,6 +206,14 @@ def _play(
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _system_label(experiment: Experiment) -> str:
+    """Return the system's name; a preset whose policies were overridden is called modified."""
+    if experiment.system is None:
+        return _policy_name(experiment.policies.eviction)
+    preset = Policies.model_validate(load_system(experiment.system, "system").policies)
+    return experiment.system + ("" if preset == experiment.policies else " (modified)")
 
 
 def _policy_name(spec: str | dict[str, Any]) -> str:

@@ -103,6 +103,13 @@ def test_the_table_is_the_same_bytes_anywhere(swept: Path, tmp_path: Path) -> No
         assert (tmp_path / "again" / name).read_bytes() == (swept / "out" / name).read_bytes(), name
 
 
+def test_a_system_whose_policies_were_overridden_is_not_called_by_its_name_alone(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text(SWEPT)
+    sets = ["sweep={}", "policies.eviction=fifo", "figures=[]"]
+    done = run_experiment(str(tmp_path / "e.yaml"), sets, tmp_path / "out")
+    assert done.runs[0].identity["system"] == "lru-on-demand (modified)"
+
+
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
 def test_an_interrupted_run_leaves_what_was_there(
     swept: Path, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException]
