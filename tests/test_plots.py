@@ -2,131 +2,290 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from simulator.errors import InputError
 from simulator.plots import FIGURES, draw, listing
+from simulator.plots.groups import group
+from simulator.plots.style import PAGE, paper
 
 GIB = 1 << 30
+LONG = tuple(f"a-system-with-a-long-name-{'predictive-' * (i % 3)}{i}" for i in range(12))
+STALLS = ("stall_cpu_to_gpu_ms_per_token", "stall_ssd_to_cpu_ms_per_token")
 
 
-def results(
-    folder: Path,
+def summary(
     systems: Sequence[str] = ("lru",),
     sizes_gib: Sequence[float] = (4,),
     models: Sequence[str] = ("mixtral-8x7b",),
+    machines: Sequence[str] = ("rtx4090-pcie4",),
     seeds: Sequence[int] = (0,),
-) -> Path:
-    """Write a results folder with one run for each combination; figures of a run follow from its place."""
+    bounds: int = 1,
+    **swept: object,
+) -> pd.DataFrame:
+    """Return a summary with one run for each combination; figures of a run follow from its place.
+
+    ``bounds`` is how many different bounds the systems have; 0 leaves them empty.
+    """
     rows = []
-    for n, (model, system, size, seed) in enumerate(product(models, systems, sizes_gib, seeds)):
+    runs = product(models, machines, enumerate(systems), sizes_gib, seeds)
+    for n, (model, machine, (which, system), size, seed) in enumerate(runs):
+        stall = 20.0 - n / 100
         rows.append(
             {
                 "run": n,
                 "experiment": "test",
                 "system": system,
                 "model": model,
-                "hardware": "rtx4090-pcie4",
+                "hardware": machine,
                 "trace": f"{model}-trace",
                 "seed": seed,
                 "gpu_expert_cache_bytes": int(size * GIB),
-                "cpu_expert_cache_bytes": "",
-                "tokens_per_second": 10 + n,
-                "hit_rate": 0.5 + n / 100,
-                "late_rate": 0.0,
-                "belady_hit_rate": "" if system == "no-bound" else 0.9,
+                "cpu_expert_cache_bytes": np.nan,
+                **swept,
+                "tokens_per_second": 10.0 + n,
+                "hit_rate": 0.5 + n / 1000,
+                "late_rate": 0.1 if which == 1 else 0.0,
                 "dense_ms_per_token": 2.0,
                 "expert_compute_ms_per_token": 3.0,
                 "cpu_expert_wait_ms_per_token": 0.0,
-                "stall_cpu_to_gpu_ms_per_token": 20.0 - n / 10,
+                "stall_ms_per_token": stall,
+                STALLS[0]: stall * 0.75,
+                STALLS[1]: stall * 0.25,
                 "overhead_ms_per_token": 0.5,
+                "belady_hit_rate": 0.9 + which % bounds / 100 if bounds else np.nan,
             }
         )
+    return pd.DataFrame(rows)
+
+
+def results(folder: Path, frame: pd.DataFrame) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(folder / "summary.csv", index=False)
+    frame.to_csv(folder / "summary.csv", index=False)
     return folder
 
 
-CASES = {
+def shown(folder: Path, name: str) -> pd.DataFrame:
+    draw([name], folder)
+    return pd.read_csv(folder / "figures" / f"{name}.csv")
+
+
+CASES: dict[str, dict[str, Any]] = {
     "one run": {},
     "systems by size": {"systems": ("lru", "lfu", "hobbit"), "sizes_gib": (4, 8, 12, 16)},
     "two models": {"systems": ("lru", "lfu"), "sizes_gib": (4, 8), "models": ("mixtral-8x7b", "olmoe-1b-7b")},
-    "systems alone": {"systems": tuple(f"a-system-with-a-long-name-{i}" for i in range(12))},
+    "two models at one size": {"systems": ("lru", "lfu"), "models": ("mixtral-8x7b", "olmoe-1b-7b")},
+    "long names": {"systems": LONG},
+    "many bars": {"systems": LONG, "sizes_gib": (1, 2, 4, 8, 12, 16), "bounds": 5},
+    "many panels": {"systems": LONG, "sizes_gib": (1, 2, 4, 8), "models": ("a", "b"), "machines": ("c", "d")},
+    "many sizes": {"systems": LONG[:7], "sizes_gib": range(1, 15), "bounds": 3},
+    "small sizes": {"systems": LONG[:2], "sizes_gib": (0.1, 0.2)},
     "seeds": {"systems": ("random", "lru"), "sizes_gib": (4, 8), "seeds": (0, 1, 2)},
-    "no bound": {"systems": ("no-bound",), "sizes_gib": (4,)},
+    "no bound": {"systems": ("lru", "lfu"), "sizes_gib": (4, 8), "bounds": 0},
 }
 
 
+def boxes(texts: Sequence[Any]) -> list[Any]:
+    return [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_every_figure_is_drawn_with_its_data(tmp_path: Path, case: dict[str, Sequence[str]]) -> None:
-    folder = results(tmp_path / "r", **case)  # type: ignore[arg-type]
+def test_words_stay_within_the_figure_and_apart(name: str, case: dict[str, Any]) -> None:
+    with paper():
+        figure, _ = FIGURES[name].plot(summary(**case))
+        figure.draw_without_rendering()
+        assert figure.get_size_inches()[0] in {3.33, PAGE}
+        canvas = figure.bbox
+        for axes in figure.axes:
+            labels = [
+                b for b in boxes(axes.get_yticklabels()) if axes.bbox.y0 < (b.y0 + b.y1) / 2 < axes.bbox.y1
+            ]
+            assert not any(a.overlaps(b) for a, b in pairwise(labels))
+            ticks = [
+                b for b in boxes(axes.get_xticklabels()) if axes.bbox.x0 <= (b.x0 + b.x1) / 2 <= axes.bbox.x1
+            ]
+            assert (
+                not any(a.overlaps(b) for a, b in pairwise(ticks)) or axes.get_xticklabels()[0].get_rotation()
+            )
+            own = boxes([axes.title, axes.xaxis.label, axes.yaxis.label, *axes.texts])
+            for box in (*own, *ticks, *labels):
+                assert (box.x0 >= -1, box.x1 <= canvas.x1 + 1, box.y1 <= canvas.y1 + 1) == (True, True, True)
+        for legend in figure.legends:
+            box = legend.get_window_extent()
+            assert (box.x0 >= -1, box.x1 <= canvas.x1 + 1, box.y1 <= canvas.y1 + 1) == (True, True, True)
+            assert not any(box.overlaps(axes.bbox) for axes in figure.axes)
+
+
+def test_every_figure_is_written_with_its_data(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r", summary(systems=("lru", "lfu")))
     written = draw(list(FIGURES), folder)
     assert [path.name for path in written] == [
         f"{name}.{form}" for name in FIGURES for form in ("pdf", "png", "csv")
     ]
-    assert all(path.parent == folder / "figures" and path.stat().st_size > 0 for path in written)
+    assert sorted(written) == sorted((folder / "figures").iterdir())  # and nothing half-written
     assert (folder / "figures" / "tokens-per-second.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_data_beside_a_figure_is_that_of_the_summary(tmp_path: Path) -> None:
-    folder = results(tmp_path, systems=("lru", "lfu"), sizes_gib=(8, 4))
-    draw(["tokens-per-second"], folder)
-    shown = pd.read_csv(folder / "figures" / "tokens-per-second.csv")
-    summary = pd.read_csv(folder / "summary.csv")
-    for _, row in summary.iterrows():
-        here = (shown["system"] == row["system"]) & (
-            shown["cache_gib"] == row["gpu_expert_cache_bytes"] / GIB
-        )
-        assert shown.loc[here, "tokens_per_second"].tolist() == [row["tokens_per_second"]]
-    assert len(shown) == len(summary)
+def test_bars_are_as_high_as_the_csv_says() -> None:
+    frame = summary(systems=("lru", "lfu"), sizes_gib=(8, 4))
+    figure, data = FIGURES["tokens-per-second"].plot(frame)
+    heights = [patch.get_height() for patch in figure.axes[0].patches]
+    assert heights == data["tokens_per_second"].tolist() == [11, 10, 13, 12]
+    assert data["gpu_expert_cache_gib"].tolist() == [4, 8, 4, 8]
+
+
+def test_lines_go_through_what_the_csv_says() -> None:
+    frame = summary(systems=("lru", "lfu"), sizes_gib=(4, 8))
+    figure, data = FIGURES["hit-rate"].plot(frame)
+    drawn = {tuple(line.get_ydata()) for line in figure.axes[0].lines}
+    for _, own in data.groupby("system"):
+        assert tuple(100 * own["hit_rate"]) in drawn
+    assert (90.0, 90.0) in drawn
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lru", "lfu", "Belady's bound"]
+
+
+def test_stacked_labels_add_up_to_the_pass() -> None:
+    figure, data = FIGURES["latency-breakdown"].plot(summary(systems=("lru", "lfu")))
+    ends = [patch.get_x() + patch.get_width() for patch in figure.axes[0].patches]
+    labels = [name for name in data if name.endswith("_ms_per_token")]
+    assert "cpu_expert_wait_ms_per_token" not in labels  # took no time anywhere
+    assert "stall_ms_per_token" not in labels  # is the sum of those by link
+    assert ends[-2:] == pytest.approx(data[labels].sum(axis=1).tolist()) == [25.5, 25.49]
+
+
+def test_a_summary_without_stalls_by_link_shows_their_sum() -> None:
+    figure, data = FIGURES["latency-breakdown"].plot(summary().drop(columns=list(STALLS)))
+    assert data["stall_ms_per_token"].tolist() == [20.0]
+    assert "stall" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_single_size_shows_hits_late_and_misses_up_to_all_lookups() -> None:
+    figure, data = FIGURES["hit-rate"].plot(summary(systems=("lru", "lfu")))
+    assert data[["hit_rate", "late_rate", "miss_rate"]].sum(axis=1).tolist() == pytest.approx([1, 1])
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["hits", "late", "misses", "Belady's bound"]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        (0, []),
+        (2, ["Belady's bound, other systems", "Belady's bound, b and d"]),
+        (4, ["Belady's bound, range over systems"]),
+    ],
+)
+def test_bounds_that_differ_say_whose_they_are(bounds: int, expected: list[str]) -> None:
+    figure, _ = FIGURES["hit-rate"].plot(summary(systems="abcde", sizes_gib=(4, 8), bounds=bounds))
+    names = [text.get_text().replace("b, d", "b and d") for text in figure.legends[0].get_texts()]
+    assert names[5:] == expected
 
 
 def test_runs_that_only_their_seed_tells_apart_are_averaged(tmp_path: Path) -> None:
-    folder = results(tmp_path, systems=("random",), seeds=(0, 1, 2))
-    draw(["tokens-per-second"], folder)
-    shown = pd.read_csv(folder / "figures" / "tokens-per-second.csv")
-    assert shown["tokens_per_second"].tolist() == [11.0]
-    assert (shown["tokens_per_second_min"][0], shown["tokens_per_second_max"][0]) == (10, 12)
-    assert shown["runs_averaged"].tolist() == [3]
+    data = shown(results(tmp_path, summary(systems=("random",), seeds=(0, 1, 2))), "tokens-per-second")
+    assert data["tokens_per_second"].tolist() == [11.0]
+    assert (data["tokens_per_second_min"][0], data["tokens_per_second_max"][0]) == (10, 12)
+    assert data["runs_averaged"].tolist() == [3]
 
 
-def test_the_labels_of_a_breakdown_are_those_that_took_time(tmp_path: Path) -> None:
-    folder = results(tmp_path)
-    draw(["latency-breakdown"], folder)
-    shown = pd.read_csv(folder / "figures" / "latency-breakdown.csv")
-    assert "cpu_expert_wait_ms_per_token" not in shown
-    assert shown["stall_cpu_to_gpu_ms_per_token"].tolist() == [20.0]
+def test_what_varies_decides_panels_series_and_sizes() -> None:
+    two = group(summary(systems=("lru", "lfu"), sizes_gib=(4, 8), models=("mixtral", "olmoe")))
+    assert (two.panels, two.series, two.sizes) == (["mixtral", "olmoe"], ["lru", "lfu"], [4, 8])
+    depths = pd.concat([summary(**{"policies.prefetch.depth": depth}) for depth in (1, 3)])
+    assert group(depths).series == ["depth 1", "depth 3"]
+    named = pd.concat([summary(**{"policies.eviction": f'{{"name": "{name}"}}'}) for name in ("lru", "lfu")])
+    assert group(named).series == ["eviction lru", "eviction lfu"]
+
+
+def test_sizes_that_belong_to_a_model_do_not_stand_for_it() -> None:
+    frame = pd.concat([summary(sizes_gib=(4, 8), models=("a",)), summary(sizes_gib=(16, 32), models=("b",))])
+    assert group(frame).panels == ["a", "b"]
+    figure, _ = FIGURES["latency-breakdown"].plot(frame)
+    assert len(figure.axes) == 4
+
+
+def test_a_size_that_follows_from_the_machine_is_no_axis() -> None:
+    frame = pd.concat([summary(sizes_gib=(4,), machines=("a",)), summary(sizes_gib=(8,), machines=("b",))])
+    assert group(frame).axis is None
+
+
+@pytest.mark.parametrize("key", ["memory.gpu_expert_cache.fraction", "memory.gpu_expert_cache"])
+def test_a_swept_fraction_is_the_axis(tmp_path: Path, key: str) -> None:
+    cells = (0.25, 0.5) if key.endswith("fraction") else ('{"fraction": 0.25}', '{"fraction": 0.5}')
+    parts = [summary(sizes_gib=(4 * (i + 1),), **{key: cell}) for i, cell in enumerate(cells)]
+    data = shown(results(tmp_path, pd.concat(parts)), "hit-rate")
+    assert data["gpu_expert_cache_percent_of_experts"].tolist() == [25, 50]
+
+
+def test_the_phone_has_no_gpu_cache(tmp_path: Path) -> None:
+    frame = summary(sizes_gib=(1, 2))
+    frame = frame.rename(
+        columns={
+            "gpu_expert_cache_bytes": "cpu_expert_cache_bytes",
+            "cpu_expert_cache_bytes": "gpu_expert_cache_bytes",
+        }
+    )
+    data = shown(results(tmp_path, frame), "tokens-per-second")
+    assert data["cpu_expert_cache_gib"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("sizes", [(4,), (4, 8)])
+@pytest.mark.parametrize("empty", ["some", "all"])
+def test_empty_cells_are_survived(tmp_path: Path, name: str, sizes: tuple[int, ...], empty: str) -> None:
+    frame = summary(systems=("lru", "lfu"), sizes_gib=sizes)
+    metrics = [c for c in frame if c.endswith(("_rate", "_per_second", "_per_token"))]
+    frame.loc[slice(0, 0) if empty == "some" else slice(None), metrics] = np.nan
+    data = shown(results(tmp_path, frame), name)
+    assert len(data) == len(frame)
+    assert data[data.columns[-1]].isna().any()
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
-    first, second = (results(tmp_path / name, **CASES["systems by size"]) for name in "ab")  # type: ignore[arg-type]
-    for a, b in zip(
-        draw(list(FIGURES), first, ("pdf", "png", "svg")),
-        draw(list(FIGURES), second, ("pdf", "png", "svg")),
-        strict=True,
-    ):
+    first, second = (results(tmp_path / name, summary(**CASES["systems by size"])) for name in "ab")
+    forms = ("pdf", "png", "svg")
+    for a, b in zip(draw(list(FIGURES), first, forms), draw(list(FIGURES), second, forms), strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
 
 
-def test_fonts_are_embedded_as_truetype(tmp_path: Path) -> None:
-    draw(["hit-rate"], results(tmp_path))
-    assert b"/Type3" not in (tmp_path / "figures" / "hit-rate.pdf").read_bytes()
+def test_the_readers_own_settings_change_nothing_and_are_kept(tmp_path: Path) -> None:
+    import matplotlib as mpl
+
+    path, *_ = draw(["hit-rate"], results(tmp_path, summary()), ("png",))
+    plain = path.read_bytes()
+    with mpl.rc_context({"font.size": 20, "savefig.bbox": "tight"}):
+        draw(["hit-rate"], tmp_path, ("png",))
+        assert mpl.rcParams["font.size"] == 20
+    assert path.read_bytes() == plain
 
 
-def test_an_unknown_figure_is_refused_and_nothing_is_drawn(tmp_path: Path) -> None:
+def test_fonts_are_embedded_as_truetype_and_no_time_is_kept(tmp_path: Path) -> None:
+    draw(["hit-rate"], results(tmp_path, summary()))
+    content = (tmp_path / "figures" / "hit-rate.pdf").read_bytes()
+    assert b"/Type3" not in content
+    assert b"CreationDate" not in content
+    assert b"Software" not in (tmp_path / "figures" / "hit-rate.png").read_bytes()
+
+
+def test_an_unknown_figure_or_format_is_refused_and_nothing_is_drawn(tmp_path: Path) -> None:
+    folder = results(tmp_path, summary())
     with pytest.raises(InputError, match="did you mean 'hit-rate'"):
-        draw(["tokens-per-second", "hitrate"], results(tmp_path))
+        draw(["tokens-per-second", "hitrate"], folder)
+    with pytest.raises(InputError, match="unknown format"):
+        draw(["hit-rate"], folder, ("gif",))
     assert not (tmp_path / "figures").exists()
 
 
-def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="unknown format"):
-        draw(["hit-rate"], results(tmp_path), ("gif",))
+HEADER = b"system,model,hardware,trace"
 
 
 @pytest.mark.parametrize(
@@ -135,9 +294,13 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
         (None, "no summary.csv"),
         (b"", "is empty"),
         (b"a,b\n1,2\n", "column 'system' is missing"),
-        (b"system,model,hardware,trace\n", "holds no runs"),
+        (HEADER + b"\n", "holds no runs"),
         (b"\xff\xfe\x00", "no CSV table|missing"),
-        (b"system,model,hardware,trace\na,b,c,d\n", "column 'hit_rate' is missing"),
+        (HEADER + b"\na,b,c,d\n", "column 'hit_rate' is missing"),
+        (
+            HEADER + b",tokens_per_second,hit_rate\na,b,c,d,1,high\n",
+            "column 'hit_rate' holds more than numbers",
+        ),
     ],
 )
 def test_results_that_are_none_are_refused_in_one_line(
@@ -151,6 +314,15 @@ def test_results_that_are_none_are_refused_in_one_line(
     assert not (tmp_path / "figures").exists()
 
 
-def test_listing_says_what_each_figure_shows() -> None:
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    folder = results(tmp_path, summary())
+    (folder / "figures").write_text("a file")
+    with pytest.raises(InputError, match="cannot be written"):
+        draw(["hit-rate"], folder)
+
+
+def test_listing_says_what_each_figure_shows_without_loading_matplotlib() -> None:
     assert [name for name, _ in listing()] == list(FIGURES)
     assert all(line for _, line in listing())
+    code = "import sys, simulator.plots; sys.exit(bool({'matplotlib', 'pandas'} & {*sys.modules}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from simulator.plots.labels import series_name, value_text
 from simulator.plots.sizes import SizeAxis, size_axis
 from simulator.plots.summary import CACHES, IDENTITY, swept
@@ -48,7 +50,7 @@ def group(summary: pd.DataFrame) -> Groups:
     facets = [name for name in FACETS if name in told]
     rest = [name for name in told if name not in facets and name != "system"]
     runs[PANEL] = ["\n".join(str(row[name]) for name in facets) for _, row in runs.iterrows()]
-    runs[SERIES] = [series_name(row.to_dict(), "system" in told, rest) for _, row in runs.iterrows()]
+    runs[SERIES] = [series_name(row.to_dict(), rest, named="system" in told) for _, row in runs.iterrows()]
     keys = tuple(name for name in (*IDENTITY, *CACHES, *rest) if name in runs)
     panels, series = list(dict.fromkeys(runs[PANEL])), list(dict.fromkeys(runs[SERIES]))
     return Groups(runs, tuple(dict.fromkeys(keys)), axis, panels, series, sorted(set(runs[SIZE])))
@@ -63,6 +65,7 @@ def shown(groups: Groups, metrics: list[str]) -> pd.DataFrame:
 
     by = groups.runs.groupby([PANEL, SERIES, SIZE], sort=False, dropna=False)
     columns = {name: by[name].first() for name in groups.keys}
+    columns |= {name: columns[name].astype("Int64") for name in CACHES if name in columns}
     for name in metrics:
         columns[name] = by[name].mean()
         if by.ngroups < len(groups.runs):
@@ -83,11 +86,14 @@ def table(data: pd.DataFrame, axis: SizeAxis | None) -> pd.DataFrame:
 
 
 def _telling(runs: pd.DataFrame, names: list[str], axis: SizeAxis | None) -> list[str]:
-    """Return the columns, of ``names`` in this order, that tell runs apart which those before do not."""
-    chosen = [SIZE]
+    """Return the columns, of ``names`` in this order, that tell runs apart which those before do not.
+
+    The size is among those before only for what was swept: a size never stands for a system or model.
+    """
+    chosen: list[str] = []
     for name in names:
-        if axis is not None and name == axis.source:
-            continue
-        if runs.groupby(chosen, dropna=False)[name].nunique(dropna=False).max() > 1:
+        by = chosen if name in IDENTITY else [*chosen, SIZE]
+        values = runs.groupby(by, dropna=False)[name] if by else runs[name]
+        if (axis is None or name != axis.source) and np.max(values.nunique(dropna=False)) > 1:
             chosen.append(name)
-    return chosen[1:]
+    return chosen

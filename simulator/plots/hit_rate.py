@@ -1,67 +1,111 @@
-"""Figure: hit rate against cache size, with the rate that Belady's algorithm reaches in the same space."""
+"""Hit rate against the cache size with Belady's bound; at a single size, hits, late and misses as bars."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from simulator.plots import groups as grouping
-from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, mark, name_ticks, panels, size_ticks
+import numpy as np
+
+from simulator.plots.bars import TITLE_WIDTH, beside, lying, whiskers
+from simulator.plots.bounds import draw_bounds
+from simulator.plots.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
+from simulator.plots.labels import folded
+from simulator.plots.lines import size_scale
+from simulator.plots.style import BOX, COLUMN, PAGE, legend, line, nothing, panels
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NEEDS = ("hit_rate", "late_rate", "belady_hit_rate")
-BOUND = "Belady, same space"
+METRIC, BOUND = "hit_rate", "belady_hit_rate"
+NEEDS = ("system", METRIC)
+LOOKS = {
+    METRIC: ("hits", "#0072B2", ""),
+    "late_rate": ("late", "#E69F00", "////"),
+    "miss_rate": ("misses", "#FFFFFF", "...."),
+}
 
 
 def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Return lines over cache size, or bars where the size does not vary, and the data shown."""
-    from matplotlib.lines import Line2D
+    """Return the figure and the data that it shows: a row per panel, system and cache size."""
+    groups = group(summary)
+    bound = [BOUND] if BOUND in groups.runs and groups.runs[BOUND].notna().any() else []
+    if groups.axis is None:
+        data = shown(_with_shares(groups), [METRIC, "late_rate", "miss_rate", *bound])
+        return _bars(groups, data, _name(summary)), table(data, None)
+    data = shown(groups, [METRIC, *bound])
+    return _curves(groups, data, _name(summary)), table(data, groups.axis)
 
-    found = grouping.group(summary)
-    data = grouping.shown(found, list(NEEDS))
-    many = len(found.series) > 4
-    figure, all_axes = panels(found.panels, PAGE_IN if many and found.axis is None else COLUMN_IN)
-    handles: list[object] = []
-    for axes, panel in zip(all_axes, found.panels, strict=True):
-        part = data[data[grouping.PANEL] == panel]
-        handles = _lines(axes, part, found) if found.axis is not None else _bars(axes, part, found)
-        axes.set_ylabel("hit rate")
-        axes.set_ylim(0, 1.04)
+
+def _name(summary: pd.DataFrame) -> str:
+    kinds = set(summary.get("belady_kind", []))
+    return "Belady's bound (heuristic)" if "heuristic" in kinds else "Belady's bound"
+
+
+def _with_shares(groups: Groups) -> Groups:
+    """Add the shares of late lookups and misses, where the summary has none."""
+    runs = groups.runs
+    if "late_rate" not in runs:
+        runs["late_rate"] = runs["late"] / runs["lookups"] if {"late", "lookups"} <= {*runs} else 0.0
+    runs["miss_rate"] = 1.0 - runs[METRIC] - runs["late_rate"].fillna(0.0)
+    if {"misses", "lookups"} <= {*runs}:
+        runs["miss_rate"] = runs["misses"] / runs["lookups"]
+    return groups
+
+
+def _bars(groups: Groups, data: pd.DataFrame, bound: str) -> Figure:
+    figure, all_axes, rows = lying(groups, "share of lookups (%)")
+    handles: dict[str, Any] = {}
+    for axes, (_, part) in zip(all_axes, data.groupby(PANEL, sort=False), strict=True):
+        at = rows.at(part[SERIES])
+        left = np.zeros(len(part))
+        for metric, (name, colour, hatch) in LOOKS.items():
+            share = 100 * np.nan_to_num(part[metric].to_numpy(float))
+            if share.any() or metric == METRIC:
+                handles[name] = axes.barh(at, share, 0.66, left=left, facecolor=colour, hatch=hatch, **BOX)
+            left += share
+        if BOUND in part:
+            best = 100 * part[BOUND].to_numpy(float)
+            for y, x in zip(at, best, strict=True):
+                for colour, width in (("white", 3.6), ("black", 1.6)):  # a rim, so that it shows on any hatch
+                    drawn = axes.plot([x, x], [y - 0.44, y + 0.44], color=colour, linewidth=width)
+                    handles[bound] = drawn[0]
+        for y, value in zip(at, part[METRIC], strict=True):
+            text = "n/a" if np.isnan(value) else f"{100 * value:.1f}"
+            beside(axes, 100, y, text)
+        axes.set_xlim(0, 100)
+    legend(figure, handles)
+    return figure
+
+
+def _curves(groups: Groups, data: pd.DataFrame, bound: str) -> Figure:
+    n = len(groups.panels)
+    width = COLUMN if n == 1 and len(groups.series) <= 8 else PAGE
+    figure, all_axes = panels(n, min(n, 2), width, 2.0)
+    handles: dict[str, Any] = {}
+    for axes, (panel, part) in zip(all_axes, data.groupby(PANEL, sort=False), strict=True):
+        if BOUND in part:
+            draw_bounds(axes, part, BOUND, bound, handles)
+        for index, name in enumerate(groups.series):
+            own = part[part[SERIES] == name]
+            if own[METRIC].notna().any():
+                drawn = axes.plot(own[SIZE], 100 * own[METRIC], **line(index))
+                handles.setdefault(name, drawn[0])
+                spread = whiskers(own, METRIC)
+                if spread is not None:
+                    colour = drawn[0].get_color()
+                    axes.errorbar(own[SIZE], 100 * own[METRIC], 100 * spread, fmt="none", ecolor=colour)
+        size_scale(axes, groups.axis, sorted(set(part[SIZE])))
+        axes.set_ylabel("hit rate (%)")
         axes.grid(visible=True, axis="y")
-    if found.axis is not None:
-        handles.append(Line2D([], [], color="0.3", linestyle="--", linewidth=0.9))
-        legend_below(figure, handles, [*found.series, BOUND], 2)
-    return figure, grouping.table(data, found.axis)
-
-
-def _lines(axes: Axes, part: pd.DataFrame, found: grouping.Groups) -> list[object]:
-    handles: list[object] = []
-    assert found.axis is not None
-    for i, name in enumerate(found.series):
-        rows = part[part[grouping.SERIES] == name]
-        handles += axes.plot(rows[grouping.SIZE], rows["hit_rate"], **mark(i))
-        colour = mark(i)["color"]
-        axes.plot(rows[grouping.SIZE], rows["belady_hit_rate"], color=colour, linestyle="--", linewidth=0.9)
-    axes.set_xlabel(found.axis.label)
-    size_ticks(axes, found.sizes)
-    return handles
-
-
-def _bars(axes: Axes, part: pd.DataFrame, found: grouping.Groups) -> list[object]:
-    for i, name in enumerate(found.series):
-        rows = part[part[grouping.SERIES] == name]
-        if rows.empty:
-            continue
-        row = rows.iloc[0]
-        bars = axes.bar([i], [row["hit_rate"]], width=0.7, **fill(i))
-        axes.bar_label(bars, fmt="%.3f", label_type="center", color="white", fontweight="bold")
-        axes.hlines(row["belady_hit_rate"], i - 0.4, i + 0.4, colors="black", linestyles="--")
-        bound = row["belady_hit_rate"]
-        if bound == bound:  # noqa: PLR0124 (false for NaN, which has nothing to say)
-            axes.annotate(f"Belady {bound:.3f}", (i, bound), ha="center", va="bottom")
-    axes.set_xlim(-0.7, len(found.series) - 0.3)
-    name_ticks(axes, [float(i) for i in range(len(found.series))], found.series)
-    return []
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(0, low) if low > 10 else 0, min(100, high) if high < 95 else 100.5)
+        if n > 1:
+            axes.set_title(folded(str(panel), TITLE_WIDTH))
+        if not part[METRIC].notna().any():
+            nothing(axes, "a hit rate")
+    names = [name for name in groups.series if name in handles]
+    names += [name for name in handles if name not in names]
+    if len(names) > 1:
+        legend(figure, {name: handles[name] for name in names})
+    return figure

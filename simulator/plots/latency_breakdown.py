@@ -1,69 +1,116 @@
-"""Figure: where the time of a decoded token goes, stacked."""
+"""Where the time of a decoded token goes: its labels stacked, a bar for each system and cache size."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from simulator.plots import groups as grouping
-from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, name_ticks, panels
+import numpy as np
+
+from simulator.plots.bars import TITLE_WIDTH, Rows, beside, digits
+from simulator.plots.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
+from simulator.plots.labels import folded, stall_text
+from simulator.plots.style import BOX, COLUMN, LINE, PAGE, legend, panels
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LABELS = {
-    "dense_ms_per_token": "dense",
-    "expert_compute_ms_per_token": "expert compute",
-    "cpu_expert_wait_ms_per_token": "waiting for the CPU",
-    "stall_cpu_to_gpu_ms_per_token": "stall: DRAM to GPU",
-    "stall_ssd_to_cpu_ms_per_token": "stall: SSD to DRAM",
-    "stall_ssd_to_gpu_ms_per_token": "stall: SSD to GPU",
-    "overhead_ms_per_token": "overhead",
+LABEL = "ms per decoded token"
+END = "_ms_per_token"
+TOTAL_STALL = f"stall{END}"
+NEEDS = ("system", f"dense{END}")
+# Each label keeps its look in every figure, whichever others are there.
+LOOKS = {
+    f"dense{END}": ("dense", "#0072B2", ""),
+    f"expert_compute{END}": ("expert compute", "#56B4E9", "////"),
+    f"cpu_expert_wait{END}": ("CPU expert wait", "#009E73", "...."),
+    f"stall_cpu_to_gpu{END}": ("", "#D55E00", "xxxx"),
+    f"stall_ssd_to_cpu{END}": ("", "#E69F00", "\\\\\\\\"),
+    f"stall_ssd_to_gpu{END}": ("", "#F0E442", "----"),
+    TOTAL_STALL: ("", "#D55E00", "xxxx"),
+    f"overhead{END}": ("overhead", "#999999", ""),
 }
-NEEDS = ("dense_ms_per_token", "expert_compute_ms_per_token", "overhead_ms_per_token")
+OTHER_STALL = ("", "#CC79A7", "++++")
 
 
 def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Return a stacked bar a run (grouped by series, ordered by size) and the data shown."""
-    found = grouping.group(summary)
-    there = [name for name in LABELS if name in summary and summary[name].fillna(0).abs().sum() > 0]
-    data = grouping.shown(found, there)
-    n_bars = len(found.series) * len(found.sizes)
-    figure, all_axes = panels(found.panels, PAGE_IN if n_bars > 6 else COLUMN_IN)
-    handles: list[object] = []
-    for axes, panel in zip(all_axes, found.panels, strict=True):
-        handles = _stack(axes, data[data[grouping.PANEL] == panel], found, there)
-    legend_below(figure, handles, [LABELS[name] for name in there], 3 if n_bars > 6 else 2)
-    return figure, grouping.table(data, found.axis)
+    """Return the figure and the data that it shows: a row per panel, system and cache size, in ms."""
+    groups = group(summary)
+    labels = _labels(groups.runs)
+    data = shown(groups, labels)
+    cells = [(panel, size) for panel in groups.panels for size in groups.sizes]
+    parts = [data[(data[PANEL] == panel) & (data[SIZE] == size)] for panel, size in cells]
+    kept = [(cell, part) for cell, part in zip(cells, parts, strict=True) if len(part)]
+    figure, all_axes, rows = _axes(groups, [cell for cell, _ in kept])
+    longest = data.assign(_total=data[labels].sum(axis=1)).groupby(PANEL)["_total"].max()
+    handles: dict[str, Any] = {}
+    for axes, ((panel, _), part) in zip(all_axes, kept, strict=True):
+        _stack(axes, rows, part, labels, handles)
+        axes.set_xlim(0, max(1e-9, longest[panel]) * 1.22)
+    legend(figure, handles)
+    return figure, table(data, groups.axis)
 
 
-def _stack(axes: Axes, part: pd.DataFrame, found: grouping.Groups, there: list[str]) -> list[object]:
-    handles: list[object] = []
-    step = len(found.sizes) + 0.8
-    places = [
-        found.series.index(series) * step + found.sizes.index(size)
-        for series, size in zip(part[grouping.SERIES], part[grouping.SIZE], strict=True)
-    ]
-    bottom = [0.0] * len(part)
-    for name in there:
-        heights = part[name].fillna(0.0).tolist()
-        look = fill(list(LABELS).index(name))
-        handles.append(axes.bar(places, heights, width=0.8, bottom=bottom, **look))
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    axes.set_ylabel("ms per decoded token")
-    axes.grid(visible=True, axis="y")
-    middles = [i * step + (len(found.sizes) - 1) / 2 for i in range(len(found.series))]
-    if found.axis is None:
-        name_ticks(axes, middles, found.series)
-        return handles
-    axes.set_xticks(
-        places, [f"{size:.3g}" for size in part[grouping.SIZE]], rotation=90 if len(places) > 18 else 0
-    )
-    names = axes.secondary_xaxis(location=1.0)
-    many = len(found.series) > 4
-    names.set_xticks(middles, found.series, rotation=20 if many else 0, ha="left" if many else "center")
-    names.tick_params(length=0)
-    names.spines["top"].set_visible(False)
-    axes.set_xlabel(found.axis.label)
-    return handles
+def _labels(runs: pd.DataFrame) -> list[str]:
+    """Return the columns to stack: those not zero in all runs; stalls by link where they are known."""
+    ends = [str(name) for name in runs if str(name).endswith(END)]
+    by_link = [name for name in ends if name.startswith("stall_") and name != TOTAL_STALL]
+    stalls = by_link or [TOTAL_STALL]
+    plain = [name for name in LOOKS if not name.startswith("stall")]
+    wanted = [name for name in (*plain[:-1], *stalls, plain[-1]) if name in runs]
+    return [name for name in wanted if (runs[name].fillna(0) != 0).any()] or wanted[:1]
+
+
+def _axes(groups: Groups, cells: list[tuple[str, float]]) -> tuple[Figure, list[Axes], Rows]:
+    """Return axes for each panel and size, the names of the systems beside the first of each row.
+
+    Panels of one model and machine stand in one row under its name, where all have the same sizes.
+    """
+    n = len(cells)
+    columns = {1: 1, 2: 2, 3: 3, 4: 4, 5: 3, 6: 3}.get(n, 4)
+    in_rows = len(groups.panels) > 1 and 1 < len(groups.sizes) <= 6 and n % len(groups.sizes) == 0
+    if in_rows:
+        columns = len(groups.sizes)
+    elif len(groups.panels) > 1:
+        columns = 2
+    rows = Rows(groups.series, -(-n // columns))
+    titles = [_title(groups, cell, in_rows=in_rows) for cell in cells]
+    height = 0.3 + rows.inches + LINE * max(title.count("\n") + bool(title) for title in titles)
+    height += LINE * (in_rows + 1.2 / -(-n // columns))
+    figure, all_axes = panels(n, columns, COLUMN if n == 1 else PAGE, height, sharey=True)
+    for index, (axes, title) in enumerate(zip(all_axes, titles, strict=True)):
+        rows.name(axes)
+        axes.set_title(title)
+        if in_rows and index % columns == 0:
+            axes.set_title("\n" + title)  # the upper line is the row's, which is wider than its first panel
+            name = f"{cells[index][0]}, {groups.axis.tier if groups.axis else ''} cache of".replace(
+                "\n", ", "
+            )
+            above = axes.annotate(name, (0, 1), (0, 17), xycoords="axes fraction", textcoords="offset points")
+            above.set_in_layout(False)
+    if n == 1:
+        all_axes[0].set_xlabel(LABEL)
+    else:
+        figure.supxlabel(LABEL)
+    return figure, all_axes, rows
+
+
+def _title(groups: Groups, cell: tuple[str, float], *, in_rows: bool) -> str:
+    panel, size = cell
+    sizes = [groups.axis.title(size, short=in_rows)] if groups.axis else []
+    named = len(groups.panels) > 1 and not in_rows
+    return "\n".join([folded(panel, TITLE_WIDTH), *sizes] if named else sizes)
+
+
+def _stack(axes: Axes, rows: Rows, part: pd.DataFrame, labels: list[str], handles: dict[str, Any]) -> None:
+    at, left = rows.at(part[SERIES]), np.zeros(len(part))
+    for name in labels:
+        text, colour, hatch = LOOKS.get(name, OTHER_STALL)
+        spent = np.nan_to_num(part[name].to_numpy(float))
+        drawn = axes.barh(at, spent, 0.7, left=left, facecolor=colour, hatch=hatch, **BOX)
+        handles.setdefault(text or stall_text(name), drawn)
+        left += spent
+    known = part[labels].notna()
+    for y, total, some, every in zip(at, left, known.any(axis=1), known.all(axis=1), strict=True):
+        beside(axes, total, y, digits(total) if every else "incomplete" if some else "n/a")

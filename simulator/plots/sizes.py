@@ -1,44 +1,90 @@
-"""The cache-size axis: bytes in GiB, or the share of experts where that is what was swept."""
+"""Which cache size a sweep varied, and how an axis shows it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from simulator.plots.labels import GIB, MIB
 from simulator.plots.summary import CACHES
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GIB = 1 << 30
+# How memory.<tier>_expert_cache may be given besides bytes: column of the CSV, unit, factor.
+SHARES = {
+    "fraction": ("percent_of_experts", "% of experts", 100.0),
+    "experts_per_layer": ("experts_per_layer", "experts per layer", 1.0),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class SizeAxis:
-    """The size of each run: from which column, under which name, and how the axis is labelled."""
+    """The cache size of each run in the unit of the axis.
+
+    ``source`` is the column of the summary that it is from, ``column`` its name in a figure's CSV.
+    """
 
     source: str
     column: str
-    label: str
-    positions: list[float]
+    unit: str
+    positions: pd.Series[float]
+
+    @property
+    def label(self) -> str:
+        """What an axis over the sizes is called."""
+        return f"{self.tier} expert cache ({self.unit})"
+
+    def title(self, size: float, *, short: bool = False) -> str:
+        """Return what a panel at one size is called; ``short`` where it is clear that a cache is meant."""
+        return f"{size:g} {self.unit}" if short else f"{self.tier} cache {size:g} {self.unit}"
+
+    @property
+    def tier(self) -> str:
+        """Whose cache it is: GPU or CPU."""
+        return self.column[:3].upper()
 
 
-def size_axis(runs: pd.DataFrame, others: list[str]) -> SizeAxis | None:
-    """Return the axis of a summary; None where no cache size varies between runs that are otherwise alike."""
-    for name in runs.columns:
-        if name.startswith("memory.") and name.endswith(".fraction") and _varies(runs, name, others):
-            tier = "GPU" if "gpu" in name else "CPU"
-            positions = [float(value) for value in runs[name]]
-            return SizeAxis(name, "cached_share", f"share of experts in the {tier} cache", positions)
-    for name in CACHES:
-        if name in runs and runs[name].notna().all() and _varies(runs, name, others):
-            tier = "GPU" if "gpu" in name else "CPU"
-            positions = [float(value) / GIB for value in runs[name]]
-            return SizeAxis(name, "cache_gib", f"{tier} expert cache (GiB)", positions)
+def size_axis(runs: pd.DataFrame, told: list[str]) -> SizeAxis | None:
+    """Return the cache size that varies among runs with the same ``told`` columns, the GPU's first.
+
+    None where no size varies by itself: one that follows from the machine or the batch is no axis.
+    """
+    for source in CACHES:
+        tier = source[:3]
+        axis = _share(runs, tier) or _bytes(runs, source, tier)
+        if axis is not None:
+            by = runs.assign(_size=axis.positions).groupby(told, dropna=False)["_size"]
+            if by.nunique().max() > 1:
+                return axis
     return None
 
 
-def _varies(runs: pd.DataFrame, name: str, others: list[str]) -> bool:
-    if not others:
-        return len(set(runs[name])) > 1
-    return bool(runs.groupby(others, dropna=False)[name].nunique().max() > 1)
+def _share(runs: pd.DataFrame, tier: str) -> SizeAxis | None:
+    """Return the size as a share of the experts, where all runs were given it so."""
+    import pandas as pd
+
+    key = f"memory.{tier}_expert_cache"
+    for name, (column, unit, factor) in SHARES.items():
+        for source in (f"{key}.{name}", key):
+            if source not in runs:
+                continue
+            text = runs[source].astype(str)
+            if source == key:
+                text = text.where(text.str.startswith(f"{name.replace('_', ' ')} "), "")
+                text = text.str.rsplit(" ", n=1).str[-1]
+            values = pd.to_numeric(text, errors="coerce")
+            if values.notna().all():
+                shown = (values * factor).round(6)
+                return SizeAxis(source, f"{tier}_expert_cache_{column}", unit, shown)
+    return None
+
+
+def _bytes(runs: pd.DataFrame, source: str, tier: str) -> SizeAxis | None:
+    """Return the size in GiB, or in MiB where all are below one; an absent cache is 0."""
+    if source not in runs or not runs[source].notna().any():
+        return None
+    found = runs[source].astype(float)
+    unit, factor = ("GiB", GIB) if found.max() >= GIB else ("MiB", MIB)
+    values = found.fillna(0.0).map(lambda n: float(f"{n / factor:.4g}"))
+    return SizeAxis(source, f"{tier}_expert_cache_{unit.lower()}", unit, values)

@@ -1,80 +1,109 @@
-"""One style for all figures: colours that colour-blind readers tell apart, and marks that grey readers do."""
+"""How figures look: paper.mplstyle, column widths, and marks for colour-blind and for grey readers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simulator.plots.labels import folded
+
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito, Color universal design, 2008; without yellow, which is lost on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo")
-COLUMN_IN, PAGE_IN = 3.33, 7.0
-PANEL_HEIGHT_IN = 2.2
+COLUMN, PAGE = 3.33, 7.0
+# Okabe and Ito (2008); their black is kept for bounds, and yellow, pale on paper, comes last.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#999999", "#F0E442")
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oo")
+MARKERS = "os^DvPX<>*ph"
+LINE, LETTER, HANDLE = (
+    0.15,
+    0.062,
+    0.5,
+)  # inches: a line and a letter at 8 pt, a legend's handle with its gaps
+BOX: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.5}
 
 
 @contextmanager
 def paper() -> Iterator[None]:
-    """Draw in the style of ``paper.mplstyle``, without a screen."""
-    import matplotlib as mpl
+    """Draw in the style of papers whatever the user's own settings, which are put back after."""
+    from matplotlib import style
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    with plt.style.context(Path(__file__).with_name("paper.mplstyle")):
-        try:
-            yield
-        finally:
-            plt.close("all")
+    with style.context(Path(__file__).with_name("paper.mplstyle"), after_reset=True):
+        yield
 
 
-def mark(i: int) -> dict[str, Any]:
-    """Return colour and marker of the i-th line."""
-    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]}
+def panels(n: int, columns: int, width: float, height: float, **share: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``width`` with ``n`` axes in rows of ``columns``, each ``height`` high (inches)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = -(-n // columns)
+    figure = Figure(figsize=(width, rows * height), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False, **share)
+    axes = list(grid.flat)
+    for spare in axes[n:]:
+        spare.remove()
+    return figure, axes[:n]
 
 
-def fill(i: int) -> dict[str, Any]:
-    """Return colour and hatch of the i-th bar."""
-    hatch = HATCHES[(i + i // len(COLOURS)) % len(HATCHES)]
-    return {"facecolor": COLOURS[i % len(COLOURS)], "hatch": hatch, "edgecolor": "white"}
+def box(index: int) -> dict[str, Any]:
+    """Return the look of the bars of a series."""
+    return {"facecolor": COLOURS[index % 8], "hatch": HATCHES[index % 8], **BOX}
 
 
-def panels(titles: list[str], width_in: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one panel a title, two in a row where there are several."""
-    from matplotlib import pyplot as plt
+def shade(index: int, n: int) -> dict[str, Any]:
+    """Return the look of the bars of the ``index``-th of ``n`` ordered values: from light to dark."""
+    from matplotlib import colormaps
 
-    n_columns = 1 if len(titles) == 1 else 2
-    n_rows = -(-len(titles) // n_columns)
-    size = (width_in if n_columns == 1 else PAGE_IN, PANEL_HEIGHT_IN * n_rows)
-    figure, grid = plt.subplots(n_rows, n_columns, figsize=size, squeeze=False)
-    flat: np.ndarray[Any, Any] = grid.ravel()
-    for axes in flat[len(titles) :]:
-        axes.set_visible(False)
-    for axes, title in zip(flat, titles, strict=False):
-        axes.set_title(title)
-    return figure, list(flat[: len(titles)])
+    return {"facecolor": colormaps["cividis"](0.97 - 0.9 * index / max(1, n - 1)), **BOX}
 
 
-def size_ticks(axes: Axes, sizes: list[float]) -> None:
-    """Put a tick at every size, where there are few enough to be told apart."""
-    if len(sizes) <= 7:
-        axes.set_xticks(sizes, [f"{size:.3g}" for size in sizes])
+def line(index: int) -> dict[str, Any]:
+    """Return the look of the line of a series; from the ninth on dashed, with hollow markers."""
+    colour, first = COLOURS[:7][index % 7], index < 7
+    return {
+        "color": colour,
+        "marker": MARKERS[index % len(MARKERS)],
+        "markerfacecolor": colour if first else "white",
+        "linestyle": "-" if first else (0, (4, 1.2)),
+    }
 
 
-def name_ticks(axes: Axes, places: list[float], names: list[str]) -> None:
-    """Put names under bars; aslant, ending at their bar, where there are many."""
-    many = len(names) > 4
-    slant: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if many else {}
-    axes.set_xticks(places, names, **slant)
+def legend(figure: Figure, handles: Mapping[str, Any], title: str = "") -> None:
+    """Put a legend above the axes, in as many columns as fit, and make the figure higher by its height.
+
+    ``handles`` has what was drawn by its name.
+    """
+    width, height = figure.get_size_inches()
+    shown = [folded(name, int((width - HANDLE) / LETTER)) for name in handles]
+    columns = next(n for n in range(len(shown), 0, -1) if n == 1 or _wide(shown, n) <= width)
+    columns = -(-len(shown) // -(-len(shown) // columns))  # as many rows, evenly filled
+    lines = max(sum(name.count("\n") + 1 for name in part) for part in _filled(shown, columns)) + bool(title)
+    figure.set_size_inches(width, height + 0.08 + 1.1 * LINE * lines)
+    figure.legend(
+        list(handles.values()), shown, loc="outside upper center", ncols=columns, title=title or None
+    )
 
 
-def legend_below(figure: Figure, handles: list[Any], labels: list[str], n_columns: int) -> None:
-    """Put one legend for all panels under them, where it covers no data."""
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(n_columns, len(labels)))
+def _filled(names: Sequence[str], columns: int) -> list[list[str]]:
+    """Return the names in each column of a legend, as matplotlib deals them out."""
+    each, more = divmod(len(names), columns)
+    ends = [(n + 1) * each + min(n + 1, more) for n in range(columns)]
+    return [list(names[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _wide(names: Sequence[str], columns: int) -> float:
+    """Return the width of a legend in inches."""
+    letters = [
+        max(len(line) for name in part for line in name.split("\n")) for part in _filled(names, columns)
+    ]
+    return HANDLE * columns + LETTER * sum(letters)
+
+
+def nothing(axes: Axes, what: str) -> None:
+    """Say inside empty axes that no run has the metric."""
+    axes.text(0.5, 0.5, f"no run has {what}", ha="center", va="center", transform=axes.transAxes)

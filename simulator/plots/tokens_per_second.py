@@ -1,46 +1,125 @@
-"""Figure: decoded tokens per second, by system and cache size."""
+"""Decoded tokens per second, by system and cache size.
+
+Up to eight systems stand side by side at each size; more stand on the axis themselves, with a shade for
+each size; where bars would be too thin to tell apart, lines over the size take their place.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from simulator.plots import groups as grouping
-from simulator.plots.style import COLUMN_IN, PAGE_IN, fill, legend_below, mark, name_ticks, panels, size_ticks
+import numpy as np
+
+from simulator.plots.bars import absent, beside, digits, lying, whiskers
+from simulator.plots.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
+from simulator.plots.labels import folded
+from simulator.plots.lines import size_scale
+from simulator.plots.style import COLOURS, COLUMN, PAGE, box, legend, line, nothing, panels, shade
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NEEDS = ("tokens_per_second",)
+METRIC = "tokens_per_second"
+NEEDS = ("system", METRIC)
+LABEL = "decoded tokens/s"
+MOST_SIZES = 10
+SLANT = 0.8  # inches that names aslant take
 
 
 def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Return lines over cache size, or bars where the size does not vary, and the data shown."""
-    found = grouping.group(summary)
-    data = grouping.shown(found, ["tokens_per_second"])
-    many = len(found.series) > 4
-    figure, all_axes = panels(found.panels, PAGE_IN if many and found.axis is None else COLUMN_IN)
-    handles: list[object] = []
-    for axes, panel in zip(all_axes, found.panels, strict=True):
-        handles = []
-        part = data[data[grouping.PANEL] == panel]
-        for i, name in enumerate(found.series):
-            rows = part[part[grouping.SERIES] == name]
-            if found.axis is not None:
-                handles += axes.plot(rows[grouping.SIZE], rows["tokens_per_second"], label=name, **mark(i))
-            else:
-                height = rows["tokens_per_second"].iloc[0] if len(rows) else 0.0
-                bars = axes.bar([i], [height], width=0.7, **fill(i))
-                axes.bar_label(bars, fmt="%.3g", padding=1)
-        if found.axis is None:
-            name_ticks(axes, [float(i) for i in range(len(found.series))], found.series)
-        else:
-            axes.set_xlabel(found.axis.label)
-            size_ticks(axes, found.sizes)
-        axes.set_ylabel("decoded tokens/s")
-        axes.margins(y=0.12)
+    """Return the figure and the data that it shows: a row per panel, system and cache size."""
+    groups = group(summary)
+    data = shown(groups, [METRIC])
+    figure = _by_size(groups, data) if groups.axis else _one_size(groups, data)
+    return figure, table(data, groups.axis)
+
+
+def _one_size(groups: Groups, data: pd.DataFrame) -> Figure:
+    figure, all_axes, rows = lying(groups, LABEL)
+    for axes, (_, part) in zip(all_axes, data.groupby(PANEL, sort=False), strict=True):
+        at = rows.at(part[SERIES])
+        values = part[METRIC].to_numpy(float)
+        axes.barh(at, np.nan_to_num(values), 0.66, xerr=whiskers(part, METRIC), **box(0))
+        high = part.get(f"{METRIC}_max", part[METRIC]).to_numpy(float)
+        for y, x, value in zip(at, high, values, strict=True):
+            beside(axes, float(np.nan_to_num(x)), y, digits(value))
+        axes.set_xlim(0, max(1e-9, np.nanmax([0, *high])) * 1.2)
+    return figure
+
+
+def _by_size(groups: Groups, data: pd.DataFrame) -> Figure:
+    n_series, n_sizes, n_panels = len(groups.series), len(groups.sizes), len(groups.panels)
+    bars = n_series * n_sizes
+    abreast = n_series <= len(COLOURS) and bars <= 48
+    lines = not abreast and n_sizes > MOST_SIZES
+    narrow = n_panels == 1 and bars <= 16
+    columns = 1 if n_panels == 1 or (bars > 24 and not lines) else 2
+    rotated = not (abreast or lines)
+    slant = SLANT if rotated else 0.0
+    figure, all_axes = panels(
+        n_panels,
+        columns,
+        COLUMN if narrow else PAGE,
+        1.9 + slant / n_panels,
+        sharex=True if rotated else "none",
+    )
+    handles: dict[str, Any] = {}
+    for axes, (panel, part) in zip(all_axes, data.groupby(PANEL, sort=False), strict=True):
+        draw = _lines if lines else _abreast if abreast else _shades
+        draw(axes, groups, part, handles)
+        if len(groups.panels) > 1:
+            axes.set_title(folded(str(panel), 60))
+        axes.set_ylabel(LABEL)
         axes.set_ylim(bottom=0)
         axes.grid(visible=True, axis="y")
-    if handles and len(found.series) > 1:
-        legend_below(figure, handles, found.series, 2)
-    return figure, grouping.table(data, found.axis)
+        if not part[METRIC].notna().any():
+            nothing(axes, LABEL)
+    title = groups.axis.label if groups.axis and rotated else ""
+    if len(handles) > 1:
+        legend(figure, handles, title)
+    return figure
+
+
+def _abreast(axes: Axes, groups: Groups, part: pd.DataFrame, handles: dict[str, Any]) -> None:
+    sizes = sorted(set(part[SIZE]))
+    width = 0.84 / len(groups.series)
+    for index, name in enumerate(groups.series):
+        own = part[part[SERIES] == name]
+        at = own[SIZE].map(sizes.index).to_numpy(float) + (index - (len(groups.series) - 1) / 2) * width
+        _stand(axes, own, at, width, handles, name, box(index))
+    axes.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlabel(groups.axis.label if groups.axis else "")
+
+
+def _shades(axes: Axes, groups: Groups, part: pd.DataFrame, handles: dict[str, Any]) -> None:
+    width = 0.84 / len(groups.sizes)
+    for index, size in enumerate(groups.sizes):
+        own = part[part[SIZE] == size]
+        at = own[SERIES].map(groups.series.index).to_numpy(float)
+        at = at + (index - (len(groups.sizes) - 1) / 2) * width
+        _stand(axes, own, at, width, handles, f"{size:g}", shade(index, len(groups.sizes)))
+    names = [folded(name, 24) for name in groups.series]
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.tick_params(axis="x", length=0)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+
+
+def _stand(
+    axes: Axes, own: pd.DataFrame, at: Any, width: float, handles: dict[str, Any], name: str, look: Any
+) -> None:
+    drawn = axes.bar(
+        at, np.nan_to_num(own[METRIC].to_numpy(float)), width, yerr=whiskers(own, METRIC), **look
+    )
+    absent(axes, at, own[METRIC])
+    handles.setdefault(name, drawn)
+
+
+def _lines(axes: Axes, groups: Groups, part: pd.DataFrame, handles: dict[str, Any]) -> None:
+    for index, name in enumerate(groups.series):
+        own = part[part[SERIES] == name]
+        if own[METRIC].notna().any():
+            handles.setdefault(name, axes.plot(own[SIZE], own[METRIC], **line(index))[0])
+    size_scale(axes, groups.axis, sorted(set(part[SIZE])))
