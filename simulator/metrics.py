@@ -123,12 +123,12 @@ Value = int | float | str | None
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A column: its name (units in it), what it means, and how it is computed."""
+    """A column: its name (units in it), what it means, how it is computed, its heading in the table."""
 
     name: str
     meaning: str
     compute: Callable[[Outcome], Value]
-    shown: bool = False
+    heading: str = ""
 
 
 def ratio(a: int, b: int) -> float | None:
@@ -206,18 +206,20 @@ def _late_rate(o: Outcome) -> Value:
 
 METRICS = (
     Metric("tokens_per_second", "decoded tokens / time in passes that decode",
-           lambda o: _per_s(o.collector.decode.tokens, o.collector.decode.ns), shown=True),
+           lambda o: _per_s(o.collector.decode.tokens, o.collector.decode.ns), heading="tokens\n/s"),
     Metric("throughput_tokens_per_second", "prompt and decoded tokens / all time",
            lambda o: _per_s(o.collector.decode.tokens + o.collector.prefill.tokens, o.collector.end_ns)),
-    Metric("ttft_ms_mean", "arrival to the end of the last prompt pass", _ttft_mean, shown=True),
-    Metric("tpot_ms_mean", "mean over requests of the mean gap between tokens", _tpot_mean, shown=True),
+    Metric("ttft_ms_mean", "arrival to the end of the last prompt pass", _ttft_mean, heading="TTFT\nms"),
+    Metric("tpot_ms_mean", "mean over requests of the mean gap between tokens", _tpot_mean,
+           heading="TPOT\nms"),
     Metric("tpot_ms_p50", "median gap between tokens", lambda o: _percentile(_gaps(o), 50)),
     Metric("tpot_ms_p95", "95th percentile of the gaps", lambda o: _percentile(_gaps(o), 95)),
     Metric("tpot_ms_p99", "99th percentile of the gaps", lambda o: _percentile(_gaps(o), 99)),
     Metric("hit_rate", "hits / lookups",
-           lambda o: ratio(o.collector.counts["hits"], o.collector.counts["lookups"]), shown=True),
+           lambda o: ratio(o.collector.counts["hits"], o.collector.counts["lookups"]), heading="hit\nrate"),
     Metric("hit_rate_decode", "hits / lookups of passes that decode",
-           lambda o: ratio(o.collector.decode.hits, o.collector.decode.lookups), shown=True),
+           lambda o: ratio(o.collector.decode.hits, o.collector.decode.lookups),
+           heading="hit\nrate,\ndecode"),
     Metric("hit_rate_prefill", "hits / lookups of prompt passes",
            lambda o: ratio(o.collector.prefill.hits, o.collector.prefill.lookups)),
     Metric("cpu_hit_rate", "found in DRAM / not found on the GPU",
@@ -249,7 +251,7 @@ METRICS = (
     Metric("dense_ms_per_token", "of a decoded token", _label("dense")),
     Metric("expert_compute_ms_per_token", "of a decoded token", _label("expert_compute")),
     Metric("cpu_expert_wait_ms_per_token", "of a decoded token", _label("cpu_expert_wait")),
-    Metric("stall_ms_per_token", "of a decoded token, all links", _stall, shown=True),
+    Metric("stall_ms_per_token", "of a decoded token, all links", _stall, heading="stall\nms\n/token"),
     Metric("stall_cpu_to_gpu_ms_per_token", "of a decoded token", _label("stall_cpu_to_gpu")),
     Metric("stall_ssd_to_cpu_ms_per_token", "of a decoded token", _label("stall_ssd_to_cpu")),
     Metric("stall_ssd_to_gpu_ms_per_token", "of a decoded token", _label("stall_ssd_to_gpu")),
@@ -260,7 +262,7 @@ METRICS = (
     Metric("gate_mass_deferred", "share combined in a later layer", _mass("deferred")),
     Metric("gate_mass_skipped", "share left out", _mass("skipped")),
     Metric("belady_hit_rate", "bound: same capacity, partition and demand, forced admission",
-           lambda o: o.belady, shown=True),
+           lambda o: o.belady, heading="Belady\nhit\nrate"),
     Metric("belady_kind", "exact, or heuristic where sizes differ", lambda o: o.belady_kind),
 )  # fmt: skip
 

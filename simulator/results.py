@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -55,18 +55,21 @@ def file_sha256(path: Path) -> str:
 
 def check_output(out: Path, digest: str, *, force: bool) -> None:
     """Refuse an output folder that holds something else; the same experiment's results may be made again."""
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise InputError(str(out), "is a file", "name a folder with --out")
-    if not any(out.iterdir()):
-        return
     try:
-        manifest = json.loads((out / MANIFEST).read_text())
+        if not out.exists():
+            return
+        if not out.is_dir():
+            raise InputError(str(out), "is a file", "name a folder with --out")
+        if not any(out.iterdir()):
+            return
+    except (OSError, ValueError) as error:
+        raise _unwritable(out, error) from None
+    try:
+        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
         other = manifest["config_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(
-            str(out), "holds files that are no results of moesim", "name another folder"
+            str(out), "holds files that are no results of moesim", "name another folder with --out"
         ) from None
     if other != digest and not force:
         raise InputError(
@@ -78,37 +81,55 @@ def check_output(out: Path, digest: str, *, force: bool) -> None:
 
 @contextmanager
 def fresh_folder(out: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of ``out`` when the block ends well, else is removed."""
+    """Give a temporary folder that takes the place of ``out`` when the block ends well, else is removed.
+
+    It lies beside ``out``, so that taking its place is a rename; folders above that were not there are
+    removed again too. An OSError in the block (a full disk, say) becomes an InputError.
+    """
+    place = out.resolve()
+    made = [folder for folder in place.parents if not folder.exists()]
+    aside: Path | None = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}.", dir=place.parent))
+        fresh, old = aside / "new", aside / "old"
+        fresh.mkdir()
+        yield fresh
+        if place.exists():
+            place.rename(old)
+        try:
+            fresh.rename(place)
+        except BaseException:
+            if old.exists():
+                old.rename(place)
+            raise
     except OSError as error:
-        raise InputError(
-            str(out), f"cannot be written: {error.strerror}", "name another folder with --out"
-        ) from None
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if out.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{out.name}.old.", dir=out.parent))
-            out.rename(old / out.name)
-            temporary.rename(out)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(out)
+        raise _unwritable(out, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):  # not empty: the results are in it
+                folder.rmdir()
+
+
+def _unwritable(out: Path, error: Exception) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(str(out), f"cannot be written: {reason}", "name another folder with --out")
 
 
 def write_results(folder: Path, runs: Sequence[RunResult], provenance: Mapping[str, Any]) -> None:
     """Write summary.csv, tokens.parquet, manifest.json and config.resolved.yaml into a folder."""
     _write_summary(folder / "summary.csv", runs)
     _write_tokens(folder / "tokens.parquet", runs)
-    configs = [run.config for run in runs]
-    (folder / "config.resolved.yaml").write_text(
-        yaml.safe_dump_all(configs, sort_keys=False, allow_unicode=True)
-    )
-    (folder / MANIFEST).write_text(json.dumps(dict(provenance), indent=2) + "\n")
+    (folder / "config.resolved.yaml").write_text("".join(map(_config, runs)), encoding="utf-8")
+    (folder / MANIFEST).write_text(json.dumps(dict(provenance), indent=2) + "\n", encoding="utf-8")
+
+
+def _config(run: RunResult) -> str:
+    """Return a run's experiment as a YAML document that can itself be run."""
+    text = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100)
+    return f"--- # run {run.identity['run']}\n{text}"
 
 
 def summary_row(run: RunResult) -> dict[str, Value]:

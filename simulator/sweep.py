@@ -6,26 +6,32 @@ import copy
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from simulator.config.experiment import Experiment, System
-from simulator.config.yaml_file import Document, load_yaml, validate_mapping
-from simulator.errors import InputError, did_you_mean
+from simulator.config.experiment import Experiment, Sweep
+from simulator.config.yaml_file import Document, validate_mapping
+from simulator.errors import InputError
+from simulator.systems import with_system
+
+NOT_SWEPT = ("sweep", "name", "description", "figures")
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One run of a sweep: its resolved experiment, its seed and the swept keys with their values."""
+    """One run of a sweep: its resolved experiment, its seed and the swept keys with their values.
+
+    ``where`` is the file, and the place in its sweep, to blame for what is wrong with this run.
+    """
 
     index: int
     experiment: Experiment
     seed: int
     swept: Mapping[str, Any]
+    where: str
 
     def digest(self) -> str:
         """Return a hash of everything that the experiment file decides about this run."""
@@ -37,14 +43,16 @@ class RunSpec:
 def parse_set(text: str) -> tuple[str, Any]:
     """Split ``key.path=value``; the value is read as YAML."""
     key, equals, value = text.partition("=")
-    if not equals or not key:
+    if not equals or not all(key.split(".")):
         raise InputError(
             f"--set {text}", "not of the form key=value", "such as memory.gpu_expert_cache='12 GiB'"
         )
     try:
         return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {key}", f"value is not YAML: {value!r}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise InputError(
+            f"--set {key}", f"value is not YAML: {value[:60]!r}", "put quotes around it, or a space after ':'"
+        ) from None
 
 
 def put(data: dict[str, Any], key: str, value: Any) -> None:
@@ -64,71 +72,81 @@ def expand(document: Document, sets: Sequence[str] = ()) -> list[RunSpec]:
     Every run is validated before any of them starts.
     """
     data = copy.deepcopy(document.data)
-    for text in sets:
-        put(data, *parse_set(text))
+    given = dict(parse_set(text) for text in sets)
+    for key, value in given.items():
+        put(data, key, value)
+    lines = _unchanged(document.lines, given)
     where = str(document.path)
-    sweep = validate_mapping(_without_placeholders(data), Experiment, where, document.lines).sweep
+    first, grid = _without_placeholders(data)
+    sweep = _validated(first, where, lines, given, [key for key in grid if isinstance(key, str)]).sweep
+    _check_grid(sweep, where)
+    lines = _unchanged(lines, sweep.grid)
     runs: list[RunSpec] = []
-    keys = list(sweep.grid)
     for values in itertools.product(*sweep.grid.values()):
-        swept = dict(zip(keys, values, strict=True))
-        for seed in sweep.seeds:
-            one = copy.deepcopy(data)
-            for key, value in swept.items():
-                put(one, key, copy.deepcopy(value))
-            place = where + (f" (sweep: {', '.join(f'{k}={v}' for k, v in swept.items())})" if swept else "")
-            experiment = validate_mapping(_with_system(one, place), Experiment, place, document.lines)
-            runs.append(RunSpec(len(runs), experiment, seed, swept))
+        swept = dict(zip(sweep.grid, values, strict=True))
+        one = copy.deepcopy(data)
+        for key, value in swept.items():
+            put(one, key, copy.deepcopy(value))
+        place = where + (f" (sweep: {', '.join(f'{k}={v}' for k, v in swept.items())})" if swept else "")
+        experiment = _validated(one, place, lines, given)
+        runs += [RunSpec(len(runs) + i, experiment, s, swept, place) for i, s in enumerate(sweep.seeds)]
     return runs
 
 
-def _without_placeholders(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the data with swept top-level keys filled in, so that a file may leave them to its grid."""
+def _validated(
+    data: dict[str, Any],
+    where: str,
+    lines: Mapping[Any, int],
+    given: Iterable[str],
+    swept: Iterable[str] = (),
+) -> Experiment:
+    """Return the experiment over its system; faults name --set or the grid where they came in."""
+    try:
+        return validate_mapping(with_system(data, where), Experiment, where, lines)
+    except InputError as error:
+        key = error.where.removeprefix(f"{where}: ")
+        if _is_under(key, given):
+            raise InputError(f"--set {key}", error.what, error.hint) from None
+        if _is_under(key, swept):
+            raise InputError(f"{where}: sweep.grid: {key}", error.what, error.hint) from None
+        raise
+
+
+def _is_under(key: str, keys: Iterable[str]) -> bool:
+    return any(key == other or key.startswith(f"{other}.") for other in keys)
+
+
+def _unchanged(lines: Mapping[Any, int], keys: Iterable[str]) -> dict[Any, int]:
+    """Return the lines of what no key has replaced."""
+    paths = [tuple(key.split(".")) for key in keys]
+    return {at: n for at, n in lines.items() if all(at[: len(path)] != path for path in paths)}
+
+
+def _check_grid(sweep: Sweep, where: str) -> None:
+    """Refuse keys that are no setting of a run, or that overwrite each other, and values that come twice."""
+    for key, values in [*sweep.grid.items(), ("", list(sweep.seeds))]:
+        place = f"{where}: sweep.grid.{key}" if key else f"{where}: sweep.seeds"
+        if key.partition(".")[0] in NOT_SWEPT:
+            raise InputError(place, "cannot be swept", "it is one for all runs")
+        if inner := [other for other in sweep.grid if other.startswith(f"{key}.") and key]:
+            raise InputError(place, f"contains {inner[0]}", "sweep one of them")
+        texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
+        if twice := [text for text in texts if texts.count(text) > 1]:
+            raise InputError(place, f"{twice[0]} comes twice", "each value once")
+
+
+def _without_placeholders(data: dict[str, Any]) -> tuple[dict[str, Any], dict[Any, Any]]:
+    """Return the data with swept keys filled in, so that a file may leave them to its grid; and the grid."""
     sweep = data.get("sweep")
     grid = sweep.get("grid") if isinstance(sweep, dict) else None
     filled = copy.deepcopy(data)
-    if isinstance(grid, dict):
-        for key, values in grid.items():
-            if isinstance(key, str) and isinstance(values, list) and values:
-                put(filled, key, values[0])
-    return filled
-
-
-def systems_folder() -> Path:
-    """Return the folder of presets."""
-    import policies
-
-    return Path(next(iter(policies.__path__))) / "systems"
-
-
-def system_names() -> list[str]:
-    """Return the names of the presets, sorted."""
-    return sorted(path.stem for path in systems_folder().glob("*.yaml"))
-
-
-def load_system(name: str, where: str) -> System:
-    """Return a preset by name."""
-    if name not in system_names():
-        raise InputError(f"{where}: system", f"unknown system ({name!r})", did_you_mean(name, system_names()))
-    return load_yaml(systems_folder() / f"{name}.yaml", System)
-
-
-def _with_system(data: dict[str, Any], where: str) -> dict[str, Any]:
-    """Lay the experiment's own policies and runtime settings over those of its system."""
-    name = data.get("system")
-    if not isinstance(name, str):
-        return data
-    system = load_system(name, where)
-    for section, preset in (("policies", system.policies), ("runtime", system.runtime)):
-        own = data.get(section)
-        if own is None or isinstance(own, dict):
-            data[section] = _laid_over(dict(preset), own or {})
-    return data
-
-
-def _laid_over(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    for key, value in own.items():
-        inner = base.get(key)
-        both = isinstance(inner, dict) and isinstance(value, dict) and "name" not in value
-        base[key] = _laid_over(dict(inner), value) if both and inner is not None else value
-    return base
+    if not isinstance(grid, dict):
+        return filled, {}
+    for key, values in grid.items():
+        if key in ("seed", "seeds"):
+            raise InputError(
+                f"sweep.grid.{key}", "seeds are not part of the grid", "list them in sweep.seeds"
+            )
+        if isinstance(key, str) and isinstance(values, list) and values:
+            put(filled, key, values[0])
+    return filled, grid

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from simulator import runner
+from simulator.errors import InputError
 from simulator.metrics import METRICS
 from simulator.results import FLAGS, IDENTITY
 from simulator.runner import run_experiment
@@ -58,7 +59,7 @@ def test_what_the_design_promises_is_there(swept: Path) -> None:
     assert manifest["seeds"] == [0, 1]
     assert [line.split(" ")[0] for line in manifest["inputs"]] == ["hardware", "model", "trace"]
     configs = list(yaml.safe_load_all((out / "config.resolved.yaml").read_text()))
-    assert [config["run"] for config in configs] == list(range(12))
+    assert [config["sweep"]["seeds"] for config in configs] == [[0], [1]] * 6
     assert configs[2]["policies"]["eviction"] == "lru"
     assert (out / "figures" / "latency-breakdown.pdf").is_file()
 
@@ -110,9 +111,11 @@ def test_a_system_whose_policies_were_overridden_is_not_called_by_its_name_alone
     assert done.runs[0].identity["system"] == "lru-on-demand (modified)"
 
 
-@pytest.mark.parametrize("fault", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize(
+    ("fault", "told"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError(28, "No space left"), InputError)]
+)
 def test_an_interrupted_run_leaves_what_was_there(
-    swept: Path, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException]
+    swept: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException, told: type[BaseException]
 ) -> None:
     before = {path: path.read_bytes() for path in (swept / "out").rglob("*") if path.is_file()}
     files = sorted(path.name for path in swept.iterdir())
@@ -121,9 +124,9 @@ def test_an_interrupted_run_leaves_what_was_there(
         raise fault
 
     monkeypatch.setattr(runner, "write_results", fails)
-    with pytest.raises(fault):
+    with pytest.raises(told):
         run_experiment(str(swept / "e.yaml"), ["workload.max_sequences=1"], swept / "out")
-    with pytest.raises(fault):
+    with pytest.raises(told):
         run_experiment(str(swept / "e.yaml"), [], swept / "new")
     assert {path: path.read_bytes() for path in (swept / "out").rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in swept.iterdir()) == files

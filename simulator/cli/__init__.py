@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import Any, NoReturn
 
 import typer
 
@@ -50,14 +51,39 @@ def options(
     del version
 
 
+USAGE = typer.BadParameter.__mro__[1]  # typer brings a click of its own: its UsageError
+
+
 def main() -> None:
     """Run the command line; bad input is one line and status 2. SIGTERM unwinds as ctrl-C does."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        app()
+        sys.exit(app(prog_name="moesim", standalone_mode=False))
     except InputError as error:
-        print(f"moesim: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        _refuse(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, USAGE):
+            raise
+        _refuse_usage(error)
+
+
+def _refuse(line: str) -> NoReturn:
+    print(f"moesim: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _refuse_usage(error: Any) -> NoReturn:
+    """Say in one line what is wrong with the words of a command; the help that no words bring says itself."""
+    command = error.ctx.command_path if error.ctx else "moesim"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        if message := error.format_message():
+            print(message, file=sys.stderr)
+        sys.exit(2)
+    _refuse(f"{error.format_message().rstrip('.')} (see {command} --help)")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Annotated
 
@@ -29,9 +32,11 @@ def list_(
     if as_json:
         print(json.dumps([{"name": name, "title": title} for name, title in rows], indent=2))
         return
-    width = max((len(name) for name, _ in rows), default=0)
+    width = max((len(name) for name, _ in rows), default=0) + 2
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for name, title in rows:
-        print(f"{name:<{width}}  {title}")
+        for i, line in enumerate(textwrap.wrap(title, max(columns - width, 30)) if columns else [title]):
+            print(f"{'' if i else name:<{width}}{line}")
 
 
 def schema(
@@ -60,8 +65,12 @@ def _models() -> Iterable[Row]:
 
     for name in data.names("models"):
         m = load_model(name)
-        shape = f"{len(m.moe_layers)} x {m.n_experts} x {m.top_k}"
-        yield name, f"{m.title}: {shape}, {m.total_params / 1e9:.3g} B weights"
+        shape = f"{len(m.moe_layers)} MoE layers x {m.n_experts} experts, top {m.top_k}"
+        yield name, f"{m.title}: {shape}, {_billions(m.total_params)} weights"
+
+
+def _billions(n: int) -> str:
+    return f"{n / 1e9:,.0f} B" if n >= 1e11 else f"{n / 1e9:.1f} B" if n >= 1e9 else f"{n / 1e6:.0f} M"
 
 
 def _hardware() -> Iterable[Row]:
@@ -73,7 +82,7 @@ def _hardware() -> Iterable[Row]:
 
 
 def _systems() -> Iterable[Row]:
-    from simulator.sweep import load_system, system_names
+    from simulator.systems import load_system, system_names
 
     for name in system_names():
         system = load_system(name, "list systems")
@@ -93,10 +102,8 @@ def _traces() -> Iterable[Row]:
 
     for name in data.names("traces"):
         h = read_trace_header(data.folder("traces") / f"{name}.parquet")
-        yield (
-            name,
-            f"{h.model}: {h.n_layers} x {h.n_experts} x {h.top_k}, {h.prompt_source or 'prompts not named'}",
-        )
+        shape = f"{h.n_layers} MoE layers x {h.n_experts} experts, top {h.top_k}"
+        yield name, f"{h.model}: {shape}; {h.prompt_source or 'prompts not named'}"
 
 
 def _experiments() -> Iterable[Row]:

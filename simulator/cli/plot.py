@@ -10,7 +10,9 @@ import typer
 
 def plot(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="a results folder")],
-    figure: Annotated[list[str] | None, typer.Option(help="a figure of `list figures` [all]")] = None,
+    figure: Annotated[
+        list[str] | None, typer.Option(help="a figure of `list figures` (default: all)")
+    ] = None,
     fmt: Annotated[str, typer.Option("--format", help="pdf, png, svg, separated by commas")] = "pdf,png",
 ) -> None:
     """Draw figures of results that are there."""

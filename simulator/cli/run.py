@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -22,7 +23,9 @@ def run(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a dotted key")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="results folder [results/NAME]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="results folder (default: results/NAME)")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="replace another run's results")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
@@ -41,8 +44,8 @@ def run(
         return
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(_table(done.runs))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(_table(done.runs, tight=console.width < 100))
     print(f"results: {done.out}")
     for figure in done.figures:
         if figure.suffix != ".csv":
@@ -79,26 +82,35 @@ class _Bar:
         )
 
 
-def _table(runs: list[RunResult]) -> Table:
+def _table(runs: list[RunResult], *, tight: bool) -> Table:
+    """Lay out what tells the runs apart, and the metrics that have a heading."""
+    from rich import box
     from rich.table import Table
 
     from simulator.metrics import METRICS
 
-    shown = [metric for metric in METRICS if metric.shown]
     names = ("system", "model", "hardware", "trace")
     told_apart = [name for name in names if len({run.identity[name] for run in runs}) > 1 or name == "system"]
     swept = [key for key in runs[0].swept if key not in told_apart]
     if any(run.identity["seed"] != runs[0].identity["seed"] for run in runs):
         told_apart.append("seed")
-    table = Table(title=str(runs[0].identity["experiment"]))
+    table = Table(title=str(runs[0].identity["experiment"]), box=box.SIMPLE_HEAD)
+    table.padding = (0, 0 if tight else 1, 0, 0)
     for name in (*told_apart, *swept):
-        table.add_column(name.removeprefix("memory."), overflow="fold")
-    for metric in shown:
-        table.add_column(metric.name.replace("_", " "), justify="right")
+        table.add_column(_heading(name), overflow="fold")
+    for metric in METRICS:
+        if metric.heading:
+            table.add_column(metric.heading, justify="right", no_wrap=True)
     for run in runs:
         who = [str(run.identity[name]) for name in told_apart] + [_value(run.swept[key]) for key in swept]
-        table.add_row(*who, *(_number(run.metrics[metric.name]) for metric in shown))
+        table.add_row(*who, *(_number(run.metrics[metric.name]) for metric in METRICS if metric.heading))
     return table
+
+
+def _heading(key: str) -> str:
+    """Return a key in words: ``gpu expert cache fraction`` for ``memory.gpu_expert_cache.fraction``."""
+    words = key.removeprefix("memory.").removeprefix("policies.").replace(".", " ").replace("_", " ")
+    return textwrap.fill(words, 10)
 
 
 def _value(value: object) -> str:
@@ -106,8 +118,8 @@ def _value(value: object) -> str:
 
 
 def _number(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 1 else f"{value:,.3f}" if abs(value) < 100 else f"{value:,.1f}"
-    return str(value)
+    """Return a number with four digits."""
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    digits = 4 if abs(value) < 1 else 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
+    return f"{value:,.{digits}f}"

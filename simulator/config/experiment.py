@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from simulator.config.units import Bytes, BytesPerSecond, Nanoseconds, parse_bytes
 from simulator.model.precision import Precision, UniformPrecision
@@ -58,10 +58,18 @@ class Memory(_Strict):
     kv: Literal["reserve", "grow"] = "reserve"
 
 
+def _all_different(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("a precision twice; each version has its own")
+    return names
+
+
 class Precisions(_Strict):
     """Precisions of the experts, main first (default: the model's own), and of everything else."""
 
-    experts: tuple[Precision, ...] | None = None
+    experts: Annotated[tuple[Precision, ...], Field(min_length=1), AfterValidator(_all_different)] | None = (
+        None
+    )
     dense: UniformPrecision | None = None
 
 

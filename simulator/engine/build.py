@@ -93,6 +93,8 @@ class Run:
         axes = ("admission", "prefetch", "precision", "placement", "routing", "order")
         chosen = {axis: create(axis, getattr(self.inputs.experiment.policies, axis)) for axis in axes}
         evictions = [self._new_eviction(tier) for tier in range(len(self.tiers) - 1)]
+        if self.inputs.experiment.policies.cpu_eviction is not None and len(self.tiers) == 2:
+            evictions.append(self._new_eviction(1))  # nothing to evict from here: it is only checked
         every: list[Policy] = [*chosen.values(), self.partition, *evictions]
         for policy in every:
             check_needs(policy, self.inputs.trace.offers(), self.inputs.experiment.trace)

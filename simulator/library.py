@@ -1,0 +1,72 @@
+"""The library: traces, models, profiles and bounds, loaded or worked out once for all runs of a sweep."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from simulator.config.yaml_file import find_named
+from simulator.engine.build import Inputs, Run
+from simulator.engine.future import KnownFuture, belady_hit_rate
+from simulator.errors import InputError
+from simulator.hardware import HardwareProfile, load_hardware
+from simulator.model.load import TraceModel, load_model, trace_model
+from simulator.model.spec import ModelSpec
+from simulator.results import file_sha256
+from simulator.sweep import RunSpec
+from simulator.trace.core import Trace
+
+
+class Library:
+    """Loads traces, models and profiles once each."""
+
+    def __init__(self) -> None:
+        self.trace = cache(self._trace)
+        self.model = cache(load_model)
+        self.hardware = cache(load_hardware)
+        self.digest = cache(file_sha256)
+        self.bounds: dict[tuple[Any, ...], tuple[float | None, str]] = {}
+
+    @staticmethod
+    def _trace(name: str) -> tuple[Trace, Path]:
+        from simulator.trace.parquet import read_trace
+
+        path = find_named("traces", name)
+        return read_trace(path), path
+
+    def inputs(self, spec: RunSpec) -> tuple[Inputs, Path]:
+        """Return what a run needs, loaded."""
+        trace, path = self.trace(spec.experiment.trace)
+        model: ModelSpec | TraceModel
+        if spec.experiment.model == "trace":
+            model = trace_model(trace.header)
+            if spec.experiment.precision.experts or spec.experiment.precision.dense:
+                raise InputError(
+                    "precision", "model: trace has only the recorded sizes", "name a model instead"
+                )
+        else:
+            model = self.model(spec.experiment.model)
+        hardware: HardwareProfile = self.hardware(spec.experiment.hardware)
+        return Inputs(spec.experiment, model, hardware, trace, spec.seed), path
+
+    def belady(self, spec: RunSpec, run: Run) -> tuple[float | None, str]:
+        """Return the bound for tier 0 and its kind, once for each demand, capacity and partition."""
+        experiment = spec.experiment
+        pools = run.pools(0)
+        key = (
+            experiment.trace,
+            experiment.workload,
+            run.layer_bytes,
+            tuple((capacity, tuple(layers)) for capacity, layers in pools),
+            run.runtime.evict,
+        )
+        if key not in self.bounds:
+            events = run.events()
+            context = replace(run.context(), future=KnownFuture(events))
+            layers = itertools.cycle(range(len(run.layer_bytes)))
+            bound = belady_hit_rate(events, layers, pools, run.layer_bytes, context, run.runtime.evict)
+            self.bounds[key] = (bound.hit_rate, "heuristic" if bound.heuristic else "exact")
+        return self.bounds[key]
