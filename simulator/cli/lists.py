@@ -20,7 +20,7 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="models, hardware, systems, policies, traces, experiments, figures"
+            metavar="KIND", help="models, hardware, systems, policies, traces, formats, experiments, figures"
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -106,6 +106,13 @@ def _traces() -> Iterable[Row]:
         yield name, f"{h.model}: {shape}; {h.prompt_source or 'prompts not named'}"
 
 
+def _formats() -> Iterable[Row]:
+    from simulator.trace.importers.registry import IMPORTERS
+
+    for name, importer in IMPORTERS.items():
+        yield name, importer.reads
+
+
 def _experiments() -> Iterable[Row]:
     from simulator import data
     from simulator.config.yaml_file import read_yaml
@@ -127,6 +134,7 @@ KINDS: dict[str, Callable[[], Iterable[Row]]] = {
     "systems": _systems,
     "policies": _policies,
     "traces": _traces,
+    "formats": _formats,
     "experiments": _experiments,
     "figures": _figures,
 }

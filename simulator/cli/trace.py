@@ -23,10 +23,11 @@ def import_(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="file or folder that another tool recorded")
     ],
-    format_name: Annotated[
-        str, typer.Option("--format", help="bigmoe, gpt-oss-json, gpt-oss-npz, esft, qwen1.5-json, npz")
-    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="the .parquet to write")],
+    format_name: Annotated[
+        str | None,
+        typer.Option("--format", help="one of `list formats` (default: recognised where that is certain)"),
+    ] = None,
     phase: Annotated[
         str | None, typer.Option(help="prefill, decode or split:N, where the source does not record it")
     ] = None,
@@ -36,11 +37,14 @@ def import_(
     n_experts: Annotated[
         int | None, typer.Option(help="experts a layer, where the source does not say")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="esft: experts a token")] = None,
+    top_k: Annotated[int | None, typer.Option(help="experts a token, where the source does not say")] = None,
+    moe_layers: Annotated[
+        str | None, typer.Option(help="numbers of the MoE layers in the model, such as 1-26 or 1,3,5")
+    ] = None,
     licence: Annotated[str | None, typer.Option(help="licence of the trace for the header")] = None,
 ) -> None:
     """Turn a trace that another tool recorded into a moesim trace."""
-    from simulator.trace.importers.options import ImportOptions
+    from simulator.trace.importers.options import ImportOptions, parse_layers
     from simulator.trace.importers.registry import import_trace
     from simulator.trace.parquet import write_trace
 
@@ -51,6 +55,7 @@ def import_(
         model=model,
         n_experts=n_experts,
         top_k=top_k,
+        moe_layers=parse_layers(moe_layers) if moe_layers else None,
         licence=licence,
     )
     trace = import_trace(source, format_name, options)

@@ -20,7 +20,9 @@ class ImportOptions:
     ``phase`` is ``prefill``, ``decode`` or ``split:N`` (the first N tokens of each sequence are
     prefill), for sources that do not record it. ``axes`` names the axes of generic arrays in
     order; ``key`` maps our names to those of the arrays in the file. ``model``, ``n_experts``,
-    ``top_k`` and ``licence`` say what the source leaves out, or correct what we assume.
+    ``top_k``, ``moe_layers`` (numbers of the model's MoE layers) and ``licence`` say what the source
+    leaves out, or correct what we assume. Where ``model`` is one of moesim's models, the rest follows
+    from it: see ``shape``.
     """
 
     phase: str | None = None
@@ -29,6 +31,7 @@ class ImportOptions:
     model: str | None = None
     n_experts: int | None = None
     top_k: int | None = None
+    moe_layers: tuple[int, ...] | None = None
     licence: str | None = None
 
 
@@ -49,3 +52,40 @@ def index_in_sequence(sequence: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     index = np.arange(len(sequence))
     starts = np.concatenate([[True], sequence[1:] != sequence[:-1]])
     return (index - np.maximum.accumulate(np.where(starts, index, 0))).astype(np.int32)
+
+
+def parse_layers(text: str) -> tuple[int, ...]:
+    """Return the layers of ``1-26`` or ``1,3,5-7``. Errors: InputError (anything else, or not ascending)."""
+    layers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*", part)
+        if not match:
+            raise InputError(
+                "--moe-layers", f"'{text}'", "numbers and ranges in order, such as 1-26 or 1,3,5"
+            )
+        layers += range(int(match[1]), int(match[2] or match[1]) + 1)
+    if not layers or sorted(set(layers)) != layers:
+        raise InputError("--moe-layers", f"'{text}'", "numbers and ranges in order, such as 1-26 or 1,3,5")
+    return tuple(layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a model's routing, as a source that does not state them needs them."""
+
+    model: str
+    n_model_layers: int
+    moe_layers: tuple[int, ...]
+    n_experts: int
+    top_k: int
+
+
+def shape(options: ImportOptions) -> Shape | None:
+    """Return the sizes of ``options.model`` where that is one of moesim's models, else None."""
+    from simulator import data
+    from simulator.model.load import load_model
+
+    if options.model is None or options.model not in data.names("models"):
+        return None
+    spec = load_model(options.model)
+    return Shape(spec.name, spec.n_model_layers, tuple(spec.moe_layers), spec.n_experts, spec.top_k)

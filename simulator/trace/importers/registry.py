@@ -18,11 +18,16 @@ Reader = Callable[[Path, ImportOptions], Trace]
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """A reader, what it reads, and the options that it takes (others are refused)."""
+    """A reader, what it reads, the options that it takes (others are refused), and how it is recognised.
+
+    ``sniff`` looks at the first bytes, or the names in a folder, and is true only where it is certain;
+    without it the format must be named.
+    """
 
     read: Reader
     reads: str
     takes: frozenset[str]
+    sniff: Callable[[Path], bool] | None = None
 
 
 NAMES = frozenset({"model", "licence"})
@@ -44,15 +49,30 @@ IMPORTERS = {
 }
 
 
+def sniff(path: Path) -> str:
+    """Return the one format that certainly wrote ``path``. Errors: InputError (none, or several)."""
+    if not path.exists():
+        raise InputError(str(path), "no such file or folder")
+    try:
+        found = [name for name, importer in IMPORTERS.items() if importer.sniff and importer.sniff(path)]
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})") from error
+    if len(found) != 1:
+        what = "the format is not certain" if found else "no format is recognised"
+        raise InputError(str(path), what, "name it with --format: " + ", ".join(found or IMPORTERS))
+    return found[0]
+
+
 def import_trace(
-    path: str | os.PathLike[str], format_name: str, options: ImportOptions | None = None
+    path: str | os.PathLike[str], format_name: str | None = None, options: ImportOptions | None = None
 ) -> Trace:
-    """Read and validate a trace that another tool recorded.
+    """Read and validate a trace that another tool recorded; without a format, in the one that is certain.
 
     Errors: InputError (unknown format, option that the format does not take, file that is absent
     or contradicts the format).
     """
     options = options or ImportOptions()
+    format_name = format_name or sniff(Path(path))
     if format_name not in IMPORTERS:
         raise InputError("--format", f"unknown '{format_name}'", did_you_mean(format_name, IMPORTERS))
     importer = IMPORTERS[format_name]
