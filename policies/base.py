@@ -14,7 +14,7 @@ by ``on_insert(key)``.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Protocol
@@ -26,6 +26,9 @@ from simulator.trace.core import Trace
 
 NEVER = 1 << 62
 """Index of the next use of a key that is not used again."""
+
+UNWANTED = -1
+"""The version of an expert that is served if some version of it is resident, and skipped otherwise."""
 
 NEEDS = frozenset(
     {
@@ -52,13 +55,29 @@ class Future(Protocol):
         """Return the keys that event ``event`` demands ([] past the end of the run)."""
 
 
+class Costs(Protocol):
+    """What an expert costs on this machine, in ns, with nothing else running."""
+
+    def expert_ns(self, layer: int, version: int, tokens: int) -> int:
+        """Return its computation on the main unit."""
+
+    def cpu_expert_ns(self, layer: int, version: int, tokens: int) -> int:
+        """Return its computation on the CPU."""
+
+    def fetch_ns(self, layer: int, version: int) -> int:
+        """Return its transfer into tier 0 from the tier below."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a policy is told of the run, once, before it starts.
 
     ``trace`` is what is replayed: predictions and records are looked up there by an event's ``rows``.
-    ``popularity`` [L, E] counts how often each expert is used in the named training trace (or in
-    this one, in which case the policy declares ``needs = {"future"}``).
+    ``training`` is the experiment's training trace, if it names one: what a policy learns beforehand
+    comes from there, never from ``trace``. ``popularity`` [L, E] counts how often each expert is used in
+    the training trace, or without one in ``trace`` itself (said in the results' warnings). ``costs``
+    tells what moving and computing an expert takes, ``sizes`` [versions][L] how many bytes it has;
+    ``precision`` is the run's precision policy.
     """
 
     n_layers: int
@@ -69,6 +88,10 @@ class Context:
     future: Future | None = None
     trace: Trace | None = None
     popularity: npt.NDArray[np.int64] | None = None
+    training: Trace | None = None
+    costs: Costs | None = None
+    sizes: Sequence[Sequence[int]] = ()
+    precision: Precision | None = None
 
 
 @dataclass(slots=True)
@@ -96,6 +119,10 @@ class Policy:
     cite: ClassVar[str] = ""
     context: Context
 
+    def assumptions(self) -> Sequence[str]:
+        """Return what this policy assumes and nobody measured, for the results; by default nothing."""
+        return ()
+
     def bind(self, context: Context) -> None:
         """Take the run's context; called once, before anything else."""
         self.context = context
@@ -106,6 +133,13 @@ class Policy:
 
 class Eviction(Policy):
     """Who leaves a full pool; keeps only its own order."""
+
+    def observe(self, event: Event, served: Sequence[int]) -> None:
+        """Note a layer step and the version keys that it is served by, whatever their pools.
+
+        Called before ``on_use``, for every step of the run, for policies whose records reach beyond
+        their pool; by default nothing is noted.
+        """
 
     def on_use(self, keys: Sequence[int], event: int) -> None:
         """Record one use of each key, in order; afterwards all of them count as present."""
@@ -157,7 +191,7 @@ class Partition(Policy):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """An expert that a prefetcher wants: its key, the layer step it is for, its rank score."""
+    """An expert that a prefetcher wants: its version key, the layer step it is for, its rank score."""
 
     key: int
     layer: int
@@ -172,7 +206,10 @@ class Prefetch(Policy):
     """Whether predicted experts are spared by eviction until their layer step has been routed."""
 
     def wishes(self, event: Event, resident: Container[int]) -> Sequence[Wish]:
-        """Return what is predicted for later layers, most wanted first (resident ones too)."""
+        """Return what is predicted for later layers, most wanted first (resident ones too).
+
+        ``resident`` contains the version keys that have landed in tier 0.
+        """
         raise NotImplementedError
 
 
@@ -180,8 +217,17 @@ class Precision(Policy):
     """At which precision each demanded expert is wanted, and what is acceptable instead."""
 
     def wanted(self, event: Event) -> Sequence[int]:
-        """Return the version (index into the run's precisions) wanted for each key of the event."""
+        """Return the version (index into the run's precisions), or UNWANTED, for each key of the event."""
         raise NotImplementedError
+
+    def foreseen(
+        self, experts: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
+    ) -> Mapping[int, int]:
+        """Return the version that predicted choices ask for, by expert; unwanted ones are left out.
+
+        ``experts`` and ``weights`` [tokens][k] are what a predictor says of one layer (-1: nothing).
+        """
+        return {expert: 0 for row in experts for expert in row if expert >= 0}
 
     def accepts(self, version: int, wanted: int) -> bool:
         """Return whether a resident ``version`` serves where ``wanted`` was asked for."""

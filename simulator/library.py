@@ -50,7 +50,9 @@ class Library:
         else:
             model = self.model(spec.experiment.model)
         hardware: HardwareProfile = self.hardware(spec.experiment.hardware)
-        return Inputs(spec.experiment, model, hardware, trace, spec.seed), path
+        training = spec.experiment.training_trace
+        learnt = self.trace(training)[0] if training else None
+        return Inputs(spec.experiment, model, hardware, trace, spec.seed, learnt), path
 
     def belady(self, spec: RunSpec, run: Run) -> tuple[float | None, str]:
         """Return the bound for tier 0 and its kind, once for each demand, capacity and partition."""

@@ -31,12 +31,13 @@ def load_system(name: str, where: str) -> System:
 
 
 def with_system(data: dict[str, Any], where: str) -> dict[str, Any]:
-    """Lay the experiment's own policies and runtime settings over those of its system."""
+    """Lay the experiment's own policies, runtime settings and precisions over those of its system."""
     name = data.get("system")
     if not isinstance(name, str):
         return data
     system = load_system(name, where)
-    for section, preset in (("policies", system.policies), ("runtime", system.runtime)):
+    sections = {"policies": system.policies, "runtime": system.runtime, "precision": system.precision}
+    for section, preset in sections.items():
         own = data.get(section)
         if own is None or isinstance(own, dict):
             data[section] = _laid_over(dict(preset), own or {})

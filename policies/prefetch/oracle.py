@@ -13,7 +13,8 @@ from policies.base import Event, Prefetch, Wish
 class Oracle(Prefetch):
     """Wishes for the true demand of the next ``n_layers`` layer steps, nearest step first.
 
-    It bounds what any predictor of that reach can gain; steps run on into the next pass.
+    It bounds what any predictor of that reach can gain; steps run on into the next pass. Experts are
+    wanted at the main precision.
     """
 
     needs = frozenset({"future"})
@@ -27,4 +28,5 @@ class Oracle(Prefetch):
         future = self.context.future
         assert future is not None
         ahead = range(1, self.n_layers + 1)
-        return [Wish(key, layers) for layers in ahead for key in future.keys(event.index + layers)]
+        n = self.context.n_versions
+        return [Wish(key * n, layers) for layers in ahead for key in future.keys(event.index + layers)]

@@ -65,11 +65,15 @@ def _all_different(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Precisions(_Strict):
-    """Precisions of the experts, main first (default: the model's own), and of everything else."""
+    """Precisions of the experts, main first (default: the model's own), and of everything else.
+
+    ``shares`` divides the GPU's expert cache among them; without it they share one.
+    """
 
     experts: Annotated[tuple[Precision, ...], Field(min_length=1), AfterValidator(_all_different)] | None = (
         None
     )
+    shares: tuple[Share, ...] | None = None
     dense: UniformPrecision | None = None
 
 
@@ -120,13 +124,17 @@ class Sweep(_Strict):
 
 
 class Experiment(_Strict):
-    """One YAML file; ``system`` names policies and runtime settings that the file's own lie over."""
+    """One YAML file; ``system`` names policies and settings that the file's own lie over.
+
+    ``training_trace`` is where policies learn what they know beforehand.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
     model: str
     hardware: str
     trace: str
+    training_trace: str | None = None
     workload: Workload = Workload()
     system: str | None = None
     policies: Policies = Policies()
@@ -138,7 +146,7 @@ class Experiment(_Strict):
 
 
 class System(_Strict):
-    """A preset: what it stands for, and the policies and runtime settings that make it."""
+    """A preset: what it stands for, and the policies, runtime settings and precisions that make it."""
 
     name: str
     title: str
@@ -146,3 +154,4 @@ class System(_Strict):
     notes: str = ""
     policies: dict[str, PolicyName] = {}
     runtime: dict[str, Any] = {}
+    precision: dict[str, Any] = {}

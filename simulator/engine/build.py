@@ -18,7 +18,7 @@ from simulator.engine.fabric import Fabric
 from simulator.engine.future import KnownFuture
 from simulator.engine.loader import Loader
 from simulator.engine.merged import MergedPlayer
-from simulator.engine.plan import MachinePlan, RuntimePlan
+from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan, move_ns
 from simulator.engine.player import Player
 from simulator.engine.simulation import Simulation
 from simulator.engine.tiers import Pool, Tier
@@ -27,7 +27,7 @@ from simulator.errors import InputError
 from simulator.hardware import HardwareProfile
 from simulator.model.load import TraceModel
 from simulator.model.spec import ModelSpec
-from simulator.trace.core import Trace
+from simulator.trace.core import Trace, TraceHeader
 
 
 @dataclass(slots=True)
@@ -39,6 +39,7 @@ class Inputs:
     hardware: HardwareProfile
     trace: Trace
     seed: int
+    training: Trace | None = None
 
 
 class Run:
@@ -56,6 +57,7 @@ class Run:
         self.costs: Costs = _costs(inputs)
         self.layer_bytes = self.costs.sizes[0]
         self.n_versions = len(self.costs.sizes)
+        self.shares = _shares(experiment, self.n_versions)
         self.n_experts = trace.header.n_experts
         self.capacity = {
             tier: machines.cache_bytes(f"memory.{tier}_expert_cache", cache, self.layer_bytes, self.n_experts)
@@ -149,15 +151,24 @@ class Run:
         found = self.partition.pools(self.capacity[self.tiers[tier]], self.layer_bytes)
         return [(capacity, list(layers)) for capacity, layers in found]
 
+    def _by_version(self, tier: int, capacity: int) -> list[tuple[int, tuple[int, ...]]]:
+        """Divide a pool of tier 0 among the versions, where the experiment says how: (bytes, versions)."""
+        if tier or not self.shares:
+            return [(capacity, ())]
+        return [(int(capacity * share), (version,)) for version, share in enumerate(self.shares)]
+
     def context(self) -> Context:
         """Return what the policies are told of the run."""
         header = self.inputs.trace.header
-        counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]] = np.zeros(
-            (header.n_layers, self.n_experts), np.int64
-        )
-        rows = sorted({row for batch in self.workload.schedule for row in batch.rows})
-        keys = self.workload.keys[rows]
-        np.add.at(counts.reshape(-1), keys[keys >= 0], 1)
+        training = self.inputs.training
+        if training is not None:
+            experts = training.experts
+        else:
+            experts = self.inputs.trace.experts[
+                sorted({row for batch in self.workload.schedule for row in batch.rows})
+            ]
+        counts = [np.bincount(ids[ids >= 0], minlength=self.n_experts) for ids in experts.swapaxes(0, 1)]
+        up = next(link for link in self.machine.links if (link.source, link.target) == (1, 0))
         return Context(
             n_layers=header.n_layers,
             n_experts=self.n_experts,
@@ -166,7 +177,11 @@ class Run:
             seed=self.inputs.seed,
             future=self.future,
             trace=self.inputs.trace,
-            popularity=counts,
+            popularity=np.array(counts, dtype=np.int64),
+            training=training,
+            costs=KnownCosts(self.costs, up),
+            sizes=self.costs.sizes,
+            precision=self.policies["precision"],  # type: ignore[arg-type]  # made by its axis
         )
 
     def simulation(self, keep: Callable[[Pass, Record], None], *, merge: bool = True) -> Simulation:
@@ -183,18 +198,23 @@ class Run:
             return sizes[key % n][key // stride]
 
         tiers: list[Tier] = []
+        told: list[list[tuple[Pool, list[int], tuple[int, ...]]]] = []
         bound: list[Policy] = list(self.policies.values())
         for i, name in enumerate(self.tiers[:-1]):
             pools = []
             for capacity, layers in self.pools(i):
-                eviction = self._new_eviction(i)
-                bound.append(eviction)
-                pools.append((Pool(capacity, eviction), layers))
-            tiers.append(Tier(name, pools, size_of, stride))
+                for part, versions in self._by_version(i, capacity):
+                    eviction = self._new_eviction(i)
+                    bound.append(eviction)
+                    pools.append((Pool(part, eviction), layers, versions))
+            tiers.append(Tier(name, pools, size_of, stride, n))
+            told.append(pools)
         for i, policy in enumerate(bound):
             policy.bind(replace(context, seed=seed + i))  # pools draw independently
-        for i, tier in enumerate(tiers):
-            tier.preload([layers for _, layers in self.pools(i)], n)
+        for tier, pools in zip(tiers, told, strict=True):
+            tier.preload(
+                [layers for _, layers, _ in pools], [min(versions, default=0) for _, _, versions in pools]
+            )
         fabric = Fabric(self.machine, self.runtime.host_staging_chunks)
         top, host = tiers[0], tiers[1] if len(tiers) == 2 else None
         loader = Loader(fabric, self.runtime, top, host, len(self.tiers))
@@ -208,9 +228,13 @@ class Run:
             merged = MergedPlayer(player, self.machine, list(self.layer_bytes))
 
         def resize(capacity: int) -> None:
-            shares = self.partition.pools(capacity, self.layer_bytes)
-            for pool, (share, _) in zip(top.pools, shares, strict=True):
-                top.resize(pool, share)
+            shares = [
+                part
+                for share, _ in self.partition.pools(capacity, self.layer_bytes)
+                for part, _ in self._by_version(0, share)
+            ]
+            for pool, part in zip(top.pools, shares, strict=True):
+                top.resize(pool, part)
 
         return Simulation(player, merged, bound, keep, resize)
 
@@ -226,9 +250,50 @@ def _costs(inputs: Inputs) -> Costs:
     return ModelCosts(model, hardware.main_unit, hardware.compute.cpu, experts)
 
 
+def _shares(experiment: Experiment, n_versions: int) -> tuple[float, ...]:
+    """Return how tier 0 is divided among the versions; () where they share it."""
+    shares = experiment.precision.shares or ()
+    if shares and (len(shares) != n_versions or sum(shares) > 1 + 1e-9):
+        raise InputError(
+            "precision.shares",
+            f"{list(shares)}",
+            f"one for each of {n_versions} precisions, 1 in all at most",
+        )
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCosts:
+    """What policies may know of costs: those of the engine, and a transfer that has the link to itself."""
+
+    costs: Costs
+    up: LinkPlan
+
+    def expert_ns(self, layer: int, version: int, tokens: int) -> int:
+        """Return the time of an expert on the main unit."""
+        return self.costs.expert_ns(layer, version, tokens)
+
+    def cpu_expert_ns(self, layer: int, version: int, tokens: int) -> int:
+        """Return the time of an expert on the CPU."""
+        return self.costs.cpu_expert_ns(layer, version, tokens)
+
+    def fetch_ns(self, layer: int, version: int) -> int:
+        """Return the time of a transfer into tier 0, over all lanes if the link splits experts."""
+        lanes = self.up.lanes if self.up.split else 1
+        n_bytes = self.up.read_bytes(self.costs.sizes[version][layer] // lanes)
+        return self.up.latency_ns + move_ns(n_bytes, self.up.lane_rate(n_bytes, lanes))
+
+
 def _check_trace_fits_model(inputs: Inputs) -> None:
     """Refuse a trace whose layers, experts or k are not the model's."""
-    header, model = inputs.trace.header, inputs.model
+    model = inputs.model
+    name, header = inputs.experiment.trace, inputs.trace.header
+    _check_shape(f"trace {name}", header, model)
+    if inputs.training is not None:
+        _check_shape(f"training_trace {inputs.experiment.training_trace}", inputs.training.header, model)
+
+
+def _check_shape(where: str, header: TraceHeader, model: ModelSpec | TraceModel) -> None:
     pairs = (
         ("MoE layers", len(model.moe_layers), header.n_layers),
         ("experts", model.n_experts, header.n_experts),
@@ -237,7 +302,7 @@ def _check_trace_fits_model(inputs: Inputs) -> None:
     for what, has, recorded in pairs:
         if has != recorded:
             raise InputError(
-                f"trace {inputs.experiment.trace}",
+                where,
                 f"{what} {recorded}, but model {model.name} has {has}",
                 f"the trace was recorded from {header.model}",
             )

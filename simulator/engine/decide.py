@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from policies.base import Admission, Event, Order, Place, Placement, Precision, Prefetch, Routing
+from policies.base import UNWANTED, Admission, Event, Order, Place, Placement, Precision, Prefetch, Routing
 from simulator.engine.demand import Record
 from simulator.engine.loader import Loader
 from simulator.engine.tiers import EMPTY, Pool, Tier
@@ -80,19 +80,19 @@ class Decider:
 
     def decide(self, event: Event, record: Record) -> Decision:
         """Look up, count, consult the policies, claim space; nothing is queued yet."""
-        top, pool, policies = self.top, self.top.pool_of_layer[event.layer], self.policies
-        self._impose(event, pool)
-        keys, found = self._look_up(event, pool)
+        top, policies = self.top, self.policies
+        self._impose(event)
+        keys, found = self._look_up(event)
         record.lookups += len(keys)
         record.hits += found.count(HIT)
         record.late += found.count(LATE)
         decision = Decision(event)
-        demand = self._rewrite(event, keys, found, pool, record, decision)
+        demand = self._rewrite(event, keys, found, record, decision)
         decision.pinned = list(demand)
         for key in demand:
             top.pin(key)
         self.loader.speculation.stale(event.index, demand)
-        pool.policy.on_use(decision.pinned, event.index)
+        top.use(event, decision.pinned)
         missed = []
         for key, (tokens, how) in demand.items():
             if how is MISS:
@@ -103,14 +103,15 @@ class Decider:
             self.loader.speculation.used(key)
         self._place(event, missed, demand, record, decision)
         before = top.evicted_bytes
-        self._claim_space(event, missed, pool, decision)
+        self._claim_space(event, missed, decision)
         decision.evicted_bytes = top.evicted_bytes - before
         decision.fetch = policies.order.order(event, decision.fetch)
         record.demand_bytes += sum(top.size_of(key) for key in decision.fetch)
         return decision
 
-    def _impose(self, event: Event, pool: Pool) -> None:
+    def _impose(self, event: Event) -> None:
         """Make the tier hold what a recorded residency says, for the keys of this event."""
+        pool = self.top.pools_of_layer[event.layer][0]
         residency = pool.policy.residency(event)
         if residency is None:
             return
@@ -123,19 +124,25 @@ class Decider:
 
     # -- lookups ----------------------------------------------------------------------------------
 
-    def _look_up(self, event: Event, pool: Pool) -> tuple[list[int], list[Found]]:
-        """Return the version key that serves (or is wanted for) each expert, and how it was found."""
+    def _look_up(self, event: Event) -> tuple[list[int], list[Found]]:
+        """Return the version key that serves (or is wanted for) each expert, and how it was found.
+
+        -1 stands for an expert that its precision policy lets go when no version of it is there.
+        """
         n = self.n_versions
+        pools = self.top.pools_of_layer[event.layer]
         if n == 1:  # nothing to choose among, and the commonest case by far
-            return list(event.keys), [_found(key, pool) for key in event.keys]
+            return list(event.keys), [_found(key, pools[0]) for key in event.keys]
         keys, found = [], []
         precision = self.policies.precision
         for expert, wanted in zip(event.keys, precision.wanted(event), strict=True):
             base = expert * n
-            versions = [wanted] + [v for v in range(n) if v != wanted and precision.accepts(v, wanted)]
-            landed = [v for v in versions if base + v in pool.landed]
-            flying = [v for v in versions if base + v in pool.flying]
-            keys.append(base + [*landed, *flying, wanted][0])
+            others = [v for v in range(n) if v != wanted and precision.accepts(v, wanted)]
+            versions = others if wanted == UNWANTED else [wanted, *others]
+            landed = [v for v in versions if base + v in pools[v].landed]
+            flying = [v for v in versions if base + v in pools[v].flying and wanted != UNWANTED]
+            serving = [*landed, *flying, wanted][0]
+            keys.append(UNWANTED if serving == UNWANTED else base + serving)
             found.append(HIT if landed else LATE if flying else MISS)
         return keys, found
 
@@ -144,7 +151,6 @@ class Decider:
         event: Event,
         keys: list[int],
         found: list[Found],
-        pool: Pool,
         record: Record,
         decision: Decision,
     ) -> dict[int, tuple[int, Found]]:
@@ -174,7 +180,7 @@ class Decider:
                 record.mass_low += mass
             else:
                 record.mass_high += mass
-            state = how if new == key else _found(new, pool)
+            state = how if new == key else _found(new, self.top.pool(new))
             if new not in keys:
                 decision.substitutes.add(new)
             demand[new] = (demand[new][0] + tokens if new in demand else tokens, state)
@@ -223,56 +229,57 @@ class Decider:
 
     # -- space ------------------------------------------------------------------------------------
 
-    def _claim_space(self, event: Event, missed: list[int], pool: Pool, decision: Decision) -> None:
+    def _claim_space(self, event: Event, missed: list[int], decision: Decision) -> None:
         host = self.host
         if host is not None:
-            shared = host.pool_of_layer[event.layer]
             served = {*decision.fetch, *(key for key, _, _ in decision.cpu)}
             computed = [key for key in missed if key in served]
             for key in computed:
                 host.pin(key)
-            shared.policy.on_use(computed, event.index)
+            host.use(event, computed)
         wanted = self.policies.admission.order(decision.fetch, event.index)
         decision.kept = self._claim(
-            self.top, pool, wanted, event.index, self.loader.speculation.shields, self.policies.admission
+            self.top, wanted, event, self.loader.speculation.shields, self.policies.admission
         )
         for key in missed:
             if key not in decision.kept:
-                pool.policy.on_evict(key)
+                self.top.pool(key).policy.on_evict(key)
         if host is None:
             return
-        far = [key for key in wanted if key not in shared]
-        decision.into_host = self._claim(host, shared, far, event.index, EMPTY, None)
+        far = [key for key in wanted if key not in host.pool(key)]
+        decision.into_host = self._claim(host, far, event, EMPTY, None)
         for key in computed:
             host.unpin(key)
-            if key not in shared:
-                shared.policy.on_evict(key)
+            if key not in host.pool(key):
+                host.pool(key).policy.on_evict(key)
         for key, _, _ in decision.cpu:
             host.pin(key)
 
     def _claim(
         self,
         tier: Tier,
-        pool: Pool,
         keys: Sequence[int],
-        event: int,
+        event: Event,
         shields: Container[int],
         admission: Admission | None,
     ) -> set[int]:
-        """Give each key a place in the pool or not; return those that have one."""
+        """Give each key a place in its pool or not; return those that have one."""
         kept: set[int] = set()
         for key in keys:
-            size = tier.size_of(key)
+            size, pool = tier.size_of(key), tier.pool(key)
             while not self.after_event and pool.capacity - pool.used < size:
                 victim = tier.victim(pool, tier.pins, shields)
-                if victim is None or (admission is not None and not admission.admits(key, victim, event)):
+                if victim is None or (
+                    admission is not None and not admission.admits(key, victim, event.index)
+                ):
                     break
                 tier.evict(victim)
             else:
                 tier.take(key, PENDING)
                 kept.add(key)
         if self.after_event:
-            tier.make_room(pool, 0, tier.pins)
+            for pool in dict.fromkeys(tier.pools_of_layer[event.layer]):
+                tier.make_room(pool, 0, tier.pins)
         return kept
 
 

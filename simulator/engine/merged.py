@@ -62,6 +62,7 @@ class MergedPlayer:
             and runtime.overlap == "expert"
             and runtime.evict == "on_insert"
             and not runtime.exclusive
+            and not player.top.observers
             and runtime.overhead == Overhead(pass_ns=runtime.overhead.pass_ns, when=runtime.overhead.when)
             and all(type(getattr(policies, axis)) is plain for axis, plain in PLAIN.items())
         )
@@ -69,7 +70,7 @@ class MergedPlayer:
     def play(self, p: Pass) -> Record:
         """Play one pass; the same record as ``Player.play`` gives."""
         player, top = self.player, self.top
-        pools = top.pool_of_layer
+        pools = [versions[0] for versions in top.pools_of_layer]
         if (
             p.tokens is not None
             or player.watch is not None

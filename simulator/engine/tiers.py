@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 
-from policies.base import Eviction
+from policies.base import Event, Eviction
 
 EMPTY: frozenset[int] = frozenset()
 
@@ -26,22 +26,30 @@ class Pool:
 
 
 class Tier:
-    """A caching tier: pools over layers, pins, and the accounting that no policy can break.
+    """A caching tier: pools over layers and versions, pins, and the accounting that no policy can break.
 
-    ``size_of`` gives the bytes of an entry. ``on_leave`` is told of every entry that leaves.
+    ``pools`` has each pool with its layers and versions (() for all). ``size_of`` gives the bytes of an
+    entry. ``on_leave`` is told of every entry that leaves.
     """
 
     def __init__(
         self,
         name: str,
-        pools: Sequence[tuple[Pool, Sequence[int]]],
+        pools: Sequence[tuple[Pool, Sequence[int], Sequence[int]]],
         size_of: Callable[[int], int],
         keys_per_layer: int,
+        n_versions: int = 1,
     ) -> None:
         self.name = name
-        self.pools = [pool for pool, _ in pools]
-        by_layer = {layer: pool for pool, layers in pools for layer in layers}
-        self.pool_of_layer = [by_layer[layer] for layer in range(len(by_layer))]
+        self.pools = [pool for pool, _, _ in pools]
+        n_layers = sum(len(layers) for _, layers, versions in pools if 0 in (versions or (0,)))
+        self.pools_of_layer: list[list[Pool]] = [[self.pools[0]] * n_versions for _ in range(n_layers)]
+        for pool, layers, versions in pools:
+            for layer in layers:
+                for version in versions or range(n_versions):
+                    self.pools_of_layer[layer][version] = pool
+        self.n_versions = n_versions
+        self.observers = [p.policy for p in self.pools if type(p.policy).observe is not Eviction.observe]
         self.size_of = size_of
         self.keys_per_layer = keys_per_layer
         self.pins: dict[int, int] = {}
@@ -53,8 +61,8 @@ class Tier:
         self.residents = _Residents(self)
 
     def pool(self, key: int) -> Pool:
-        """Return the pool of the layer that ``key`` belongs to."""
-        return self.pool_of_layer[key // self.keys_per_layer]
+        """Return the pool that ``key`` belongs to."""
+        return self.pools_of_layer[key // self.keys_per_layer][key % self.n_versions]
 
     def has_landed(self, key: int) -> bool:
         """Return whether ``key`` is there, whole."""
@@ -93,14 +101,30 @@ class Tier:
             first = pool.policy.victim(_Either(blocked, pool.flying, shielded))
         return pool.policy.victim(_Either(blocked, pool.flying, EMPTY)) if first is None else first
 
-    def preload(self, layers_of_pools: Sequence[Sequence[int]], n_versions: int) -> None:
-        """Fill the pools with what their policies start with, as far as it fits; costs no time."""
-        for pool, layers in zip(self.pools, layers_of_pools, strict=True):
+    def preload(self, layers_of_pools: Sequence[Sequence[int]], versions: Sequence[int]) -> None:
+        """Fill the pools with what their policies start with, each in the version that is given for it.
+
+        As far as it fits; costs no time.
+        """
+        for pool, layers, version in zip(self.pools, layers_of_pools, versions, strict=True):
             for expert in pool.policy.preload(layers):
-                key = expert * n_versions
+                key = expert * self.n_versions + version
                 if pool.used + self.size_of(key) <= pool.capacity:
                     self.take(key, None)
                     pool.policy.on_insert(key)
+
+    def use(self, event: Event, keys: Sequence[int]) -> None:
+        """Tell the policies which keys the step is served by, in the order of D, pool by pool."""
+        for policy in self.observers:
+            policy.observe(event, keys)
+        if self.n_versions == 1:
+            self.pools_of_layer[event.layer][0].policy.on_use(keys, event.index)
+            return
+        of_pool: dict[Pool, list[int]] = {}
+        for key in keys:
+            of_pool.setdefault(self.pool(key), []).append(key)
+        for pool, some in of_pool.items():
+            pool.policy.on_use(some, event.index)
 
     def take(self, key: int, flight: object | None) -> None:
         """Count ``key`` in: in flight (``flight`` is its transfer) or, with None, landed at once."""

@@ -90,7 +90,7 @@ def run_engine(scenario: Scenario, *, merge: bool = False, checks: list[str] | N
             policy = create("eviction", s.eviction[i])
             assert isinstance(policy, Eviction)
             policy.bind(context)
-            made.append((Pool(capacity, policy), layers))
+            made.append((Pool(capacity, policy), layers, ()))
         tiers.append(Tier(s.machine.tiers[i], made, lambda key: s.expert_bytes[key // stride], stride))
     fabric = Fabric(s.machine, s.runtime.host_staging_chunks)
     top, host = tiers[0], tiers[1] if len(tiers) == 2 else None

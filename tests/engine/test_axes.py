@@ -55,7 +55,8 @@ def player(capacity: int, n_versions: int = 1, n_layers: int = 1, **policies: An
     assert isinstance(lru, Eviction)
     lru.bind(Context(n_layers, 4, 2, n_versions, 0))
     layers = list(range(n_layers))
-    top = Tier("gpu", [(Pool(capacity, lru), layers)], lambda key: SIZES[key % n_versions], 4 * n_versions)
+    pools = [(Pool(capacity, lru), layers, ())]
+    top = Tier("gpu", pools, lambda key: SIZES[key % n_versions], 4 * n_versions, n_versions)
     fabric = Fabric(MachinePlan(("gpu", "cpu"), links), 8)
     runtime = RuntimePlan()
     loader = Loader(fabric, runtime, top, None, 2)
@@ -241,7 +242,7 @@ def test_preloaded_experts_are_hits() -> None:
 
     p = player(25)
     p.loader.top.pools[0].policy = Start()
-    p.loader.top.preload([[0]], 1)
+    p.loader.top.preload([[0]], [0])
     assert p.loader.top.pools[0].landed == {3, 2}
     assert play(p, [2, 3]).hits == 2
 
