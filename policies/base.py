@@ -123,6 +123,9 @@ class Policy:
         """Return what this policy assumes and nobody measured, for the results; by default nothing."""
         return ()
 
+    def check(self, trace: Trace) -> None:
+        """Refuse a trace that cannot feed this policy, beyond what ``needs`` says. Errors: InputError."""
+
     def bind(self, context: Context) -> None:
         """Take the run's context; called once, before anything else."""
         self.context = context
@@ -133,6 +136,9 @@ class Policy:
 
 class Eviction(Policy):
     """Who leaves a full pool; keeps only its own order."""
+
+    refuses: ClassVar[bool] = False
+    """Whether ``victim`` may return None although somebody is there who is not blocked."""
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Note a layer step and the version keys that it is served by, whatever their pools.
@@ -221,11 +227,12 @@ class Precision(Policy):
         raise NotImplementedError
 
     def foreseen(
-        self, experts: Sequence[Sequence[int]], weights: Sequence[Sequence[float]]
+        self, experts: Sequence[Sequence[int]], weights: Sequence[Sequence[float]], layer: int
     ) -> Mapping[int, int]:
         """Return the version that predicted choices ask for, by expert; unwanted ones are left out.
 
-        ``experts`` and ``weights`` [tokens][k] are what a predictor says of one layer (-1: nothing).
+        ``experts`` and ``weights`` [tokens][k] are what a predictor says of
+        MoE layer ``layer`` (-1: nothing).
         """
         return {expert: 0 for row in experts for expert in row if expert >= 0}
 

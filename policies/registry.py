@@ -8,7 +8,7 @@ for. Parameters are those of ``__init__``, checked against its annotations.
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -22,6 +22,7 @@ from policies import base
 from policies.base import Policy
 from policies.parameters import construct
 from simulator.errors import InputError, did_you_mean
+from simulator.trace.core import Trace
 
 GROUP = "moesim.policies"
 
@@ -45,6 +46,14 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "static-popularity": "policies.eviction.static_popularity:StaticPopularity",
         "belady": "policies.eviction.belady:Belady",
         "recorded": "policies.eviction.recorded:Recorded",
+        "decayed-lfu": "policies.eviction.decayed_lfu:DecayedLFU",
+        "lfru": "policies.eviction.lfru:LFRU",
+        "least-stale": "policies.eviction.least_stale:LeastStale",
+        "hobbit": "policies.eviction.hobbit:Hobbit",
+        "lcu": "policies.eviction.lcu:LCU",
+        "frequency-distance": "policies.eviction.edgemoe:FrequencyDistance",
+        "activation-aware": "policies.eviction.activation_aware:ActivationAware",
+        "pinned": "policies.eviction.pinned:Pinned",
     },
     "admission": {
         "always": "policies.admission.always:Always",
@@ -53,15 +62,33 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "partition": {
         "global": "policies.partition.global_:Global",
         "per-layer": "policies.partition.per_layer:PerLayer",
+        "whole-layers": "policies.partition.whole_layers:WholeLayers",
+        "adapmoe": "policies.partition.adapmoe:AdapMoE",
     },
     "prefetch": {
         "none": "policies.prefetch.none:NoPrefetch",
         "oracle": "policies.prefetch.oracle:Oracle",
         "gate-lookahead": "policies.prefetch.gate_lookahead:GateLookahead",
+        "transition": "policies.prefetch.transition:Transition",
+        "activation-aware": "policies.prefetch.activation_aware:ActivationAware",
+        "popularity": "policies.prefetch.popularity:Popularity",
+        "previous-token": "policies.prefetch.previous_token:PreviousToken",
+        "whole-layer": "policies.prefetch.whole_layer:WholeLayer",
     },
-    "precision": {"fixed": "policies.precision.fixed:Fixed"},
-    "placement": {"fetch": "policies.placement.fetch:Fetch", "cpu": "policies.placement.cpu:Cpu"},
-    "routing": {"as-recorded": "policies.routing.as_recorded:AsRecorded"},
+    "precision": {
+        "fixed": "policies.precision.fixed:Fixed",
+        "hobbit": "policies.precision.hobbit:Hobbit",
+        "by-importance": "policies.precision.by_importance:ByImportance",
+    },
+    "placement": {
+        "fetch": "policies.placement.fetch:Fetch",
+        "cpu": "policies.placement.cpu:Cpu",
+        "fiddler": "policies.placement.fiddler:Fiddler",
+    },
+    "routing": {
+        "as-recorded": "policies.routing.as_recorded:AsRecorded",
+        "adaptive-gating": "policies.routing.adaptive_gating:AdaptiveGating",
+    },
     "order": {"as-routed": "policies.order.as_routed:AsRouted"},
 }
 
@@ -91,15 +118,17 @@ def create(axis: str, spec: str | Mapping[str, Any], where: str | None = None) -
     return construct(_find(axis, name, where), name, given, where)
 
 
-def check_needs(policy: Policy, trace_offers: Container[str], trace_name: str) -> None:
+def check_needs(policy: Policy, trace: Trace, trace_name: str) -> None:
     """Refuse a trace that cannot feed a policy. Errors: InputError (names policy, need and trace)."""
-    lacks = sorted(need for need in policy.needs if need not in trace_offers)
+    offers = trace.offers()
+    lacks = sorted(need for need in policy.needs if need not in offers)
     if lacks:
         kind = type(policy)
         names = {ref: f"{name} ({axis})" for axis, table in BUILT_IN.items() for name, ref in table.items()}
         name = names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__qualname__)
         needs, lacking = ", ".join(sorted(policy.needs)), ", ".join(lacks)
         raise InputError(trace_name, f"the policy {name} needs {needs}", f"the trace has no {lacking}")
+    policy.check(trace)
 
 
 def listing() -> list[Listed]:

@@ -57,6 +57,8 @@ class Library:
     def belady(self, spec: RunSpec, run: Run) -> tuple[float | None, str]:
         """Return the bound for tier 0 and its kind, once for each demand, capacity and partition."""
         experiment = spec.experiment
+        if run.n_versions > 1:
+            return None, "none: several precisions"
         pools = run.pools(0)
         key = (
             experiment.trace,

@@ -263,7 +263,7 @@ METRICS = (
     Metric("gate_mass_skipped", "share left out", _mass("skipped")),
     Metric("belady_hit_rate", "bound: same capacity, partition and demand, forced admission",
            lambda o: o.belady, heading="Belady\nhit\nrate"),
-    Metric("belady_kind", "exact, or heuristic where sizes differ", lambda o: o.belady_kind),
+    Metric("belady_kind", "exact, heuristic where sizes differ, or why there is none", lambda o: o.belady_kind),
 )  # fmt: skip
 
 

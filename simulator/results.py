@@ -29,7 +29,7 @@ IDENTITY = (
     "run", "experiment", "system", "model", "hardware", "trace", "seed", "gpu_expert_cache_bytes",
     "cpu_expert_cache_bytes",
 )  # fmt: skip
-FLAGS = ("trace_synthetic", "hardware_measured", "warnings")
+FLAGS = ("trace_synthetic", "hardware_measured", "assumed", "warnings")
 MANIFEST = "manifest.json"
 PACKAGES = ("simpy", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib")
 

@@ -71,7 +71,8 @@ def run_experiment(
         _tell_apart(runs)
         write_results(folder, runs, provenance(digest, runs, command, started))
         drawn = _draw(folder, figures)
-    warnings = list(dict.fromkeys(w for run in runs for w in str(run.flags["warnings"]).split(" | ") if w))
+    said = [str(run.flags[flag]) for run in runs for flag in ("warnings", "assumed")]
+    warnings = list(dict.fromkeys(line for text in said for line in text.split(" | ") if line))
     return Finished(target, runs, warnings, [target / figure.relative_to(folder) for figure in drawn])
 
 
@@ -160,9 +161,11 @@ def _play(ready: Ready, library: Library, progress: Progress | None, n_runs: int
         "gpu_expert_cache_bytes": run.capacity.get("gpu"),
         "cpu_expert_cache_bytes": run.capacity.get("cpu"),
     }
+    assumed = [fact for policy in (run.partition, *simulation.policies) for fact in policy.assumptions()]
     flags: dict[str, Value] = {
         "trace_synthetic": str(inputs.trace.header.synthetic).lower(),
         "hardware_measured": str(_measured(inputs.hardware)).lower(),
+        "assumed": " | ".join(dict.fromkeys(assumed)),
         "warnings": " | ".join(_warnings(inputs, run)),
     }
     files = {

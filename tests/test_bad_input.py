@@ -77,7 +77,7 @@ SETTINGS = {
     "CPU experts without a CPU": ("hardware=jetson-agx-orin-32gb policies.placement=cpu", "no CPU"),
     "more lookahead than was recorded": (
         "policies.prefetch={name: gate-lookahead, n_layers: 9}",
-        "predicts 3 layers ahead",
+        "predicts 3",
     ),
     "a policy without its record": ("policies.eviction=recorded", "no recorded_residency"),
     "a lower tier's policy without its record": (

@@ -23,6 +23,12 @@ class StaticPopularity(Eviction):
         assert context.popularity is not None
         self.popularity: list[int] = context.popularity.ravel().tolist()
 
+    def assumptions(self) -> Sequence[str]:
+        """Say where the popularity comes from where no training trace is named."""
+        if self.context.training is not None:
+            return []
+        return ["popularity is that of the replayed trace itself: it is known beforehand"]
+
     def preload(self, layers: Sequence[int]) -> Sequence[int]:
         """Start with the most popular experts, of equal ones the lowest key."""
         n = self.context.n_experts

@@ -82,8 +82,9 @@ class Run:
         self.workload = Workload(
             trace, schedule, self.costs, with_mass="gate_weights" in self.needs, growing_cache=grow
         )
-        self._check_memory()
         self.future: KnownFuture | None = None
+        self.partition.bind(self.context())
+        self._check_memory()
 
     def events(self) -> list[list[int]]:
         """Return the keys of every layer step of the run, in order."""
@@ -99,7 +100,7 @@ class Run:
             evictions.append(self._new_eviction(1))  # nothing to evict from here: it is only checked
         every: list[Policy] = [*chosen.values(), self.partition, *evictions]
         for policy in every:
-            check_needs(policy, self.inputs.trace.offers(), self.inputs.experiment.trace)
+            check_needs(policy, self.inputs.trace, self.inputs.experiment.trace)
         self.needs = frozenset(word for policy in every for word in policy.needs)
         goes_down = any(link.name == "gpu_to_cpu" for link in self.machine.links)
         name = self.inputs.hardware.name

@@ -63,6 +63,7 @@ class MergedPlayer:
             and runtime.evict == "on_insert"
             and not runtime.exclusive
             and not player.top.observers
+            and not any(pool.policy.refuses for pool in player.top.pools)
             and runtime.overhead == Overhead(pass_ns=runtime.overhead.pass_ns, when=runtime.overhead.when)
             and all(type(getattr(policies, axis)) is plain for axis, plain in PLAIN.items())
         )

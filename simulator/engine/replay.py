@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from policies.admission.always import Always
-from policies.base import Admission, Eviction
+from policies.base import Admission, Event, Eviction
 
 Evict = Literal["on_insert", "after_event"]
 
@@ -44,10 +44,13 @@ class Replay:
         self.used_bytes = 0
         self.peak_bytes = 0
         self.pool_of_layer: dict[int, _Pool] = {}
+        self.pools: list[_Pool] = []
         for capacity, layers in pools:
             pool = _Pool(capacity, make_policy())
+            self.pools.append(pool)
             self.pool_of_layer.update(dict.fromkeys(layers, pool))
             self._preload(pool, layers)
+        self.observes = any(type(pool.policy).observe is not Eviction.observe for pool in self.pools)
 
     def event(self, index: int, layer: int, keys: Sequence[int]) -> list[bool]:
         """Play a layer step; return which of its keys hit.
@@ -58,6 +61,12 @@ class Replay:
         resident = pool.resident
         found = [key in resident for key in keys]
         if keys:
+            if self.observes:
+                seen = Event(
+                    index, layer, keys, [1] * len(keys), [1 / len(keys)] * len(keys), (), decode=True
+                )
+                for other in self.pools:
+                    other.policy.observe(seen, keys)
             pool.policy.on_use(keys, index)
             missed = [key for key, hit in zip(keys, found, strict=True) if not hit]
             if self.after_event:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from policies.base import Wish
+from policies.registry import create
 from simulator.errors import InputError
 from tests.policies.tools import bound, context, event, trace
 
@@ -71,5 +72,6 @@ def test_nearer_layers_come_first_and_missing_rows_are_skipped():
 
 
 def test_looking_further_than_the_trace_is_refused():
-    with pytest.raises(InputError, match="gate-lookahead: n_layers: 3; the trace predicts 2 layers ahead"):
-        lookahead(3)
+    recorded = trace(EXPERTS, predicted=(NEXT, AFTER))
+    with pytest.raises(InputError, match="looks 3 layers ahead; the trace predicts 2"):
+        create("prefetch", {"name": "gate-lookahead", "n_layers": 3}).check(recorded)

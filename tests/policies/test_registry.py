@@ -6,12 +6,14 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 
+import numpy as np
 import pytest
 
 from policies import registry
 from policies.base import Policy
 from policies.registry import AXES, BUILT_IN, check_needs, create, listing
 from simulator.errors import InputError
+from tests.policies.tools import trace
 
 GOOD = '''
 """Somebody's policies."""
@@ -197,14 +199,15 @@ class Demanding(Policy):
 
 
 def test_a_trace_that_cannot_feed_a_policy_is_refused():
-    check_needs(create("prefetch", "gate-lookahead"), {"predictions"}, "t.parquet")
+    weighed = trace([[[0, 1]]], weights=np.ones((1, 1, 2), np.float32))
+    check_needs(create("precision", "hobbit"), weighed, "t.parquet")
     with pytest.raises(InputError) as error:
-        check_needs(create("prefetch", "gate-lookahead"), {"future"}, "t.parquet")
+        check_needs(create("precision", "hobbit"), trace([[[0, 1]]]), "t.parquet")
     assert str(error.value) == (
-        "t.parquet: the policy gate-lookahead (prefetch) needs predictions; the trace has no predictions"
+        "t.parquet: the policy hobbit (precision) needs gate_weights; the trace has no gate_weights"
     )
     with pytest.raises(InputError) as error:
-        check_needs(Demanding(), {"future"}, "t")
+        check_needs(Demanding(), trace([[[0, 1]]]), "t")
     assert str(error.value) == (
         "t: the policy Demanding needs future, gate_top, predictions; the trace has no gate_top, predictions"
     )

@@ -1,0 +1,57 @@
+"""LCU of MoE-APEX: least costly uses, and the experts of the last pass by how soon they are due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from policies.base import Event
+from policies.eviction.scored import Scored
+
+
+class LCU(Scored):
+    """Evicts the lowest C/T + 1/(ahead + delta), with C = H + (low bytes / high bytes) L.
+
+    H and L are an expert's high- and low-precision uses in the sequence, T its passes so far. The second
+    term holds for experts of the last complete or the present pass; ``ahead`` is the number of layers to
+    the expert's own.
+    """
+
+    cite = "Tang et al., MoE-APEX, ASPLOS 2026, doi 10.1145/3779212.3790187"
+
+    def __init__(self, delta: Annotated[float, Field(gt=0)] = 0.1) -> None:
+        super().__init__()
+        self.delta = delta
+        self.on_sequence_start()
+
+    def on_sequence_start(self) -> None:
+        """Forget all records."""
+        super().on_sequence_start()
+        self.passes = 0
+        self.started = -1
+        self.cost: dict[int, float] = {}
+        self.used_in: dict[int, int] = {}
+
+    def observe(self, event: Event, served: Sequence[int]) -> None:
+        """Add what the step's uses would have cost as misses."""
+        super().observe(event, served)
+        this_pass = event.index // self.context.n_layers
+        if this_pass != self.started:
+            self.started = this_pass
+            self.passes += 1
+        sizes, layer = self.context.sizes, event.layer
+        for key in served:
+            expert, version = divmod(key, self.context.n_versions)
+            share = sizes[version][layer] / sizes[0][layer] if version else 1.0
+            self.cost[expert] = self.cost.get(expert, 0.0) + share
+            self.used_in[expert] = self.passes
+
+    def score(self, key: int) -> float:
+        """Return the priority."""
+        expert = key // self.context.n_versions
+        priority = self.cost.get(expert, 0.0) / max(1, self.passes)
+        if self.used_in.get(expert, -1) >= self.passes - 1:
+            priority += 1 / (self.layers_ahead(key) + self.delta)
+        return priority
