@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from simulator.engine.demand import Pass, Record
+from simulator.quality import Loss
 
 LABELS = ("dense", "expert_compute", "cpu_expert_wait", "overhead")
 NS_PER_MS = 1_000_000
@@ -25,6 +26,7 @@ class Totals:
     hits: int = 0
     late: int = 0
     misses: int = 0
+    demand_bytes: int = 0
     labels: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, record: Record, tokens: int, links: tuple[str, ...], times: int) -> None:
@@ -36,6 +38,7 @@ class Totals:
         self.hits += record.hits
         self.late += record.late
         self.misses += record.misses
+        self.demand_bytes += record.demand_bytes
         spent = (record.dense_ns, record.expert_ns, record.cpu_wait_ns, record.overhead_ns)
         for label, ns in zip(LABELS, spent, strict=True):
             self.labels[label] += times * ns
@@ -116,6 +119,8 @@ class Outcome:
     belady: float | None
     belady_kind: str
     dram_is_next: bool
+    expert_bytes: Fraction = Fraction(0)
+    loss: Loss | None = None
 
 
 Value = int | float | str | None
@@ -195,6 +200,21 @@ def _bytes(name: str) -> Callable[[Outcome], Value]:
     return lambda o: o.link_bytes.get(name)
 
 
+def _miss_penalty(o: Outcome) -> Value:
+    totals = o.collector.decode
+    units = totals.lookups * o.expert_bytes
+    return float(totals.demand_bytes / units) if units else None
+
+
+def _perplexity(o: Outcome) -> Value:
+    """Return the estimate of ``simulator.quality``; None without one, or if more than precision is lost."""
+    mass = o.collector.mass
+    total = sum(mass.values())
+    if o.loss is None or not total or mass["substituted"] or mass["deferred"] or mass["skipped"]:
+        return None
+    return round(o.loss.percent * mass["low"] / total, 6)
+
+
 def _cpu_hit_rate(o: Outcome) -> Value:
     counts = o.collector.counts
     return ratio(counts["found_in_dram"], counts["not_in_top"]) if o.dram_is_next else None
@@ -234,6 +254,7 @@ METRICS = (
     Metric("misses_deferred", "misses computed on the CPU for a later layer's combine", _count("deferred")),
     Metric("misses_substituted", "misses served by another expert", _count("substituted")),
     Metric("misses_skipped", "misses left out", _count("skipped")),
+    Metric("miss_penalty", "bytes of loaded misses / lookups, in experts at main precision", _miss_penalty),
     Metric("prefetch_accuracy", "useful / started prefetches", lambda o: ratio(o.useful, o.started)),
     Metric("prefetch_coverage", "useful / (useful + misses)",
            lambda o: ratio(o.useful, o.useful + o.collector.counts["misses"]) if o.started else None),
@@ -261,9 +282,14 @@ METRICS = (
     Metric("gate_mass_substituted", "share served by another expert", _mass("substituted")),
     Metric("gate_mass_deferred", "share combined in a later layer", _mass("deferred")),
     Metric("gate_mass_skipped", "share left out", _mass("skipped")),
+    Metric("perplexity_increase_percent", "estimated from a published loss, in proportion to the mass",
+           _perplexity),
+    Metric("perplexity_source", "who published that loss",
+           lambda o: o.loss.source if o.loss and _perplexity(o) is not None else None),
     Metric("belady_hit_rate", "bound: same capacity, partition and demand, forced admission",
            lambda o: o.belady, heading="Belady\nhit\nrate"),
-    Metric("belady_kind", "exact, heuristic where sizes differ, or why there is none", lambda o: o.belady_kind),
+    Metric("belady_kind", "exact, heuristic where sizes differ, or why there is none",
+           lambda o: o.belady_kind),
 )  # fmt: skip
 
 

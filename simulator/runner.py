@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from simulator.errors import InputError, did_you_mean
 from simulator.hardware import HardwareProfile
 from simulator.library import Library
 from simulator.metrics import Collector, Outcome, Value, summarise
+from simulator.quality import published_loss
 from simulator.results import RunResult, check_output, fresh_folder, provenance, write_results
 from simulator.sweep import RunSpec, expand
 from simulator.systems import system_label
@@ -148,6 +150,8 @@ def _play(ready: Ready, library: Library, progress: Progress | None, n_runs: int
         belady=belady,
         belady_kind=kind,
         dram_is_next=run.tiers[1] == "cpu",
+        expert_bytes=Fraction(sum(run.layer_bytes), len(run.layer_bytes)),
+        loss=published_loss(inputs.model.name, run.precisions),
     )
     experiment = spec.experiment
     identity: dict[str, Value] = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from simulator.config.experiment import Experiment, Sweep
+from simulator.config.experiment import Experiment
 from simulator.config.yaml_file import Document, validate_mapping
 from simulator.errors import InputError
 from simulator.systems import with_system
@@ -67,7 +67,7 @@ def put(data: dict[str, Any], key: str, value: Any) -> None:
 
 
 def expand(document: Document, sets: Sequence[str] = ()) -> list[RunSpec]:
-    """Return the runs of an experiment: all combinations of its grid, each with every seed.
+    """Return the runs of an experiment: all combinations of its grid (or grids), each with every seed.
 
     Every run is validated before any of them starts.
     """
@@ -79,11 +79,13 @@ def expand(document: Document, sets: Sequence[str] = ()) -> list[RunSpec]:
     where = str(document.path)
     first, grid = _without_placeholders(data)
     sweep = _validated(first, where, lines, given, [key for key in grid if isinstance(key, str)]).sweep
-    _check_grid(sweep, where)
-    lines = _unchanged(lines, sweep.grid)
+    grids = [{**sweep.grid, **more} for more in sweep.grids or ({},)]
+    for one_grid in grids:
+        _check_grid(one_grid, where)
+    _check_twice(f"{where}: sweep.seeds", sweep.seeds)
+    lines = _unchanged(lines, [key for one_grid in grids for key in one_grid])
     runs: list[RunSpec] = []
-    for values in itertools.product(*sweep.grid.values()):
-        swept = dict(zip(sweep.grid, values, strict=True))
+    for swept in itertools.chain.from_iterable(map(_combinations, grids)):
         one = copy.deepcopy(data)
         for key, value in swept.items():
             put(one, key, copy.deepcopy(value))
@@ -91,6 +93,10 @@ def expand(document: Document, sets: Sequence[str] = ()) -> list[RunSpec]:
         experiment = _validated(one, place, lines, given)
         runs += [RunSpec(len(runs) + i, experiment, s, swept, place) for i, s in enumerate(sweep.seeds)]
     return runs
+
+
+def _combinations(grid: Mapping[str, Sequence[Any]]) -> Iterable[dict[str, Any]]:
+    return (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
 
 
 def _validated(
@@ -122,24 +128,31 @@ def _unchanged(lines: Mapping[Any, int], keys: Iterable[str]) -> dict[Any, int]:
     return {at: n for at, n in lines.items() if all(at[: len(path)] != path for path in paths)}
 
 
-def _check_grid(sweep: Sweep, where: str) -> None:
+def _check_grid(grid: Mapping[str, Sequence[Any]], where: str) -> None:
     """Refuse keys that are no setting of a run, or that overwrite each other, and values that come twice."""
-    for key, values in [*sweep.grid.items(), ("", list(sweep.seeds))]:
-        place = f"{where}: sweep.grid.{key}" if key else f"{where}: sweep.seeds"
+    for key, values in grid.items():
+        place = f"{where}: sweep.grid.{key}"
         if key.partition(".")[0] in NOT_SWEPT:
             raise InputError(place, "cannot be swept", "it is one for all runs")
-        if inner := [other for other in sweep.grid if other.startswith(f"{key}.") and key]:
+        if inner := [other for other in grid if other.startswith(f"{key}.")]:
             raise InputError(place, f"contains {inner[0]}", "sweep one of them")
-        texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
-        if twice := [text for text in texts if texts.count(text) > 1]:
-            raise InputError(place, f"{twice[0]} comes twice", "each value once")
+        _check_twice(place, values)
+
+
+def _check_twice(place: str, values: Sequence[Any]) -> None:
+    texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
+    if twice := [text for text in texts if texts.count(text) > 1]:
+        raise InputError(place, f"{twice[0]} comes twice", "each value once")
 
 
 def _without_placeholders(data: dict[str, Any]) -> tuple[dict[str, Any], dict[Any, Any]]:
     """Return the data with swept keys filled in, so that a file may leave them to its grid; and the grid."""
     sweep = data.get("sweep")
-    grid = sweep.get("grid") if isinstance(sweep, dict) else None
+    grid = sweep.get("grid", {}) if isinstance(sweep, dict) else {}
     filled = copy.deepcopy(data)
+    grids = sweep.get("grids") if isinstance(sweep, dict) else None
+    if isinstance(grid, dict) and isinstance(grids, list) and grids and isinstance(grids[0], dict):
+        grid = grid | grids[0]
     if not isinstance(grid, dict):
         return filled, {}
     for key, values in grid.items():

@@ -102,7 +102,10 @@ class OverheadConfig(_Strict):
 
 
 class Runtime(_Strict):
-    """How the inference engine moves and computes experts; docs/timing.md defines each word."""
+    """How the inference engine moves and computes experts; docs/timing.md defines each word.
+
+    ``read_block`` is what one read from the SSD gets (0: all that is asked for).
+    """
 
     overlap: Literal["expert", "layer"] = "expert"
     parts: Positive = 1
@@ -113,13 +116,21 @@ class Runtime(_Strict):
     staging_buffers: Positive = 2
     host_staging_chunks: Positive = 8
     tiers: Literal["inclusive", "exclusive"] = "inclusive"
+    read_block: Bytes = 0
     overhead: OverheadConfig = OverheadConfig()
 
 
-class Sweep(_Strict):
-    """All combinations of the grid's values (dotted keys), each with every seed."""
+Grid = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
-    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+
+class Sweep(_Strict):
+    """All combinations of the grid's values (dotted keys), each with every seed.
+
+    ``grids`` are several, one after another, each together with ``grid``.
+    """
+
+    grid: Grid = {}
+    grids: tuple[Grid, ...] = ()
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
-from simulator.config.experiment import CacheSize, Experiment
+from simulator.config.experiment import CacheSize, Experiment, Runtime
 from simulator.config.units import format_bytes
 from simulator.engine.costs import Costs
-from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
+from simulator.engine.plan import NS_PER_S, LinkPlan, MachinePlan, Overhead, RuntimePlan, move_ns
 from simulator.errors import InputError
 from simulator.hardware import HardwareProfile, Link
 
@@ -39,16 +40,16 @@ def tiers_used(experiment: Experiment, hardware: HardwareProfile) -> tuple[str, 
     return names
 
 
-def machine_plan(
-    hardware: HardwareProfile, tiers: tuple[str, ...], preemption: Literal["chunk", "none"]
-) -> MachinePlan:
+def machine_plan(hardware: HardwareProfile, tiers: tuple[str, ...], runtime: Runtime) -> MachinePlan:
     """Return the links between the tiers in use, fastest first, up before down."""
     plans: list[LinkPlan] = []
     for i, (fast, slow) in enumerate(pairwise(tiers)):
         for name, source, target in ((f"{slow}_to_{fast}", i + 1, i), (f"{fast}_to_{slow}", i, i + 1)):
             link = _link(hardware, name)
             if link is not None:
-                plans.append(_link_plan(name, link, source, target, preemption))
+                plan = _link_plan(name, link, source, target, runtime.preemption)
+                paged = runtime.read_block and slow == "ssd"
+                plans.append(_in_blocks(plan, runtime.read_block) if paged else plan)
     cpu = hardware.tiers.cpu
     shared = cpu.bandwidth.value if cpu is not None and tiers[0] == "gpu" else 0
     return MachinePlan(tiers, tuple(plans), shared)
@@ -91,6 +92,16 @@ def _link_plan(
     if 0 < plan.chunk_bytes * 10**9 < fastest:
         raise InputError(f"links.{name}.chunk", "a chunk takes less than a nanosecond", "give a larger chunk")
     return plan
+
+
+def _in_blocks(plan: LinkPlan, block: int) -> LinkPlan:
+    """Return a link that reads a block at a time on each lane, and pays its latency for each."""
+    lane = {n: plan.lane_rate(block, n) for n in range(1, plan.lanes + 1)}
+    table = tuple(
+        (block, n, max(1, n * block * NS_PER_S // (plan.latency_ns + move_ns(block, rate))))
+        for n, rate in lane.items()
+    )
+    return replace(plan, table=table, latency_ns=0)
 
 
 def _in_series(a: int, b: int) -> int:
