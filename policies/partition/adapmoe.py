@@ -23,9 +23,9 @@ class AdapMoE(Partition):
     f is the expected number of on-demand loads of a token, if any k_l of the layer's E experts were
     cached with equal chance: j missing ones cost j - 1 loads if they were predicted (with the layer's
     ``accuracy``), else j. A token uses one expert with the share ``single``, else all k. For E = 8 and
-    k = 2 it is the paper's formula; other k extend it. Accuracies that are not given are measured on the
-    recorded predictions of the training trace (or, without one, of the trace itself), 0 where there are
-    none; nobody predicts the first layer.
+    k = 2 it is the paper's formula; other k extend it. Accuracies are measured on the recorded predictions
+    of the training trace (or, without one, of the trace itself); where there are none, ``accuracy``
+    stands in for them: an assumption. Nobody predicts the first layer.
     """
 
     cite = "Zhong et al., AdapMoE, ICCAD 2024, arXiv 2408.10284, cache sizes by dynamic programming"
@@ -33,16 +33,32 @@ class AdapMoE(Partition):
     def __init__(self, accuracy: PerLayer | None = None, single: PerLayer = 0.0) -> None:
         self.accuracy, self.single = accuracy, single
 
+    def check(self, trace: Trace) -> None:
+        """Refuse a trace without predictions where no accuracy is assumed, and lists of another length."""
+        n_layers = trace.header.n_layers
+        if not trace.predicted and self.accuracy is None:
+            hint = "state the accuracy to assume, such as accuracy: 0.86"
+            raise InputError("policies.partition", "adapmoe: the trace has no recorded predictions", hint)
+        for name, value in (("accuracy", self.accuracy), ("single", self.single)):
+            if isinstance(value, list) and len(value) != n_layers:
+                fault = f"adapmoe: {name} has {len(value)} entries"
+                raise InputError("policies.partition", fault, f"one for each of {n_layers} MoE layers")
+
     def bind(self, context: Context) -> None:
         """Settle the accuracies and ratios of all layers."""
         super().bind(context)
-        given = self.accuracy
-        if given is None:
-            source = context.training or context.trace
-            assert source is not None
-            given = _measured(source)
-        self.accuracies = _by_layer("accuracy", given, context.n_layers)
-        self.singles = _by_layer("single", self.single, context.n_layers)
+        source = context.training or context.trace
+        assert source is not None
+        self.measured = bool(source.predicted)
+        accuracy = [0.0, *_by_layer(self.accuracy or 0.0, context.n_layers)[1:]]
+        self.accuracies = _measured(source) if self.measured else accuracy
+        self.singles = _by_layer(self.single, context.n_layers)
+
+    def assumptions(self) -> Sequence[str]:
+        """Say whether the accuracies were measured."""
+        if self.measured:
+            return []
+        return ["the trace has no predictions: AdapMoE's partition assumes their accuracy"]
 
     def pools(self, capacity_bytes: int, layer_bytes: Sequence[int]) -> Sequence[tuple[int, Sequence[int]]]:
         """Return a pool for each layer, in order; slots are as large as the largest expert."""
@@ -81,21 +97,14 @@ def _expected(n: int, k: int, cached: int, accuracy: float) -> float:
     return sum(share * (j - accuracy) for j, share in ways)
 
 
-def _by_layer(name: str, value: float | Sequence[float], n_layers: int) -> list[float]:
-    values = [value] * n_layers if isinstance(value, (int, float)) else list(value)
-    if len(values) != n_layers:
-        raise InputError(
-            "policies.partition", f"adapmoe: {name} has {len(values)} entries", f"{n_layers} layers"
-        )
-    return values
+def _by_layer(value: PerLayer, n_layers: int) -> list[float]:
+    return list(value) if isinstance(value, list) else [value] * n_layers
 
 
 def _measured(trace: Trace) -> list[float]:
     """Return, for each layer, the share of used experts that the layer before foretold while decoding."""
     n_layers = trace.header.n_layers
     found = [0.0] * n_layers
-    if not trace.predicted:
-        return found
     rows = trace.phase == DECODE
     for layer in range(1, n_layers):
         said, used = trace.predicted[0][rows, layer - 1], trace.experts[rows, layer]

@@ -65,14 +65,17 @@ def _all_different(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Precisions(_Strict):
-    """Precisions of the experts, main first (default: the model's own), and of everything else.
+    """Precisions of the experts, best first (``main``, the default, is the model's own), and of all else.
 
     ``shares`` divides the GPU's expert cache among them; without it they share one.
     """
 
-    experts: Annotated[tuple[Precision, ...], Field(min_length=1), AfterValidator(_all_different)] | None = (
-        None
-    )
+    experts: (
+        Annotated[
+            tuple[Literal["main"] | Precision, ...], Field(min_length=1), AfterValidator(_all_different)
+        ]
+        | None
+    ) = None
     shares: tuple[Share, ...] | None = None
     dense: UniformPrecision | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -246,8 +247,14 @@ def _costs(inputs: Inputs) -> Costs:
     precision = inputs.experiment.precision
     if precision.dense is not None:
         model = model.model_copy(update={"dense_precision": precision.dense})
-    experts = precision.experts or (model.main_precision,)
-    return ModelCosts(model, hardware.main_unit, hardware.compute.cpu, experts)
+    experts = [model.main_precision if name == "main" else name for name in precision.experts or ("main",)]
+    costs = ModelCosts(model, hardware.main_unit, hardware.compute.cpu, experts)
+    for (better, size), (worse, less) in pairwise(zip(experts, map(sum, costs.sizes), strict=True)):
+        if less >= size:
+            raise InputError(
+                "precision.experts", f"{worse} is no smaller than {better}", "best first, each smaller"
+            )
+    return costs
 
 
 def _shares(experiment: Experiment, n_versions: int) -> tuple[float, ...]:
