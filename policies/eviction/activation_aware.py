@@ -15,7 +15,7 @@ EPSILON = 1e-6
 
 
 class ActivationAware(Scored):
-    """Evicts the lowest (predicted activation + epsilon) x (1 - layer / L), predicted once a pass.
+    """Evicts the lowest (predicted activation + epsilon) x (1 - layer / L).
 
     The prediction is the row-normalised activation matrix of the ``matches`` finished sequences most
     like the present one, of a collection of ``capacity``. The paper does not print epsilon: 1e-6 is
@@ -29,7 +29,7 @@ class ActivationAware(Scored):
     ) -> None:
         super().__init__()
         self.capacity, self.matches = capacity, matches
-        self.this_pass = 0
+        self.now = -1
 
     def bind(self, context: Context) -> None:
         """Start the collection."""
@@ -45,10 +45,10 @@ class ActivationAware(Scored):
         """Count the step."""
         super().observe(event, served)
         self.matrices.add(event)
-        self.this_pass = event.index // self.context.n_layers
+        self.now = event.index
 
     def score(self, key: int) -> float:
         """Return the priority."""
         layer, expert = divmod(key // self.context.n_versions, self.context.n_experts)
-        activation = float(self.matrices.predicted(self.this_pass)[layer, expert])
+        activation = float(self.matrices.predicted(self.now)[layer, expert])
         return (activation + EPSILON) * (1 - layer / self.context.n_layers)

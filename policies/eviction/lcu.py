@@ -52,6 +52,6 @@ class LCU(Scored):
         """Return the priority."""
         expert = key // self.context.n_versions
         priority = self.cost.get(expert, 0.0) / max(1, self.passes)
-        if self.used_in.get(expert, -1) >= self.passes - 1:
+        if self.used_in.get(expert, -2) >= self.passes - 1:
             priority += 1 / (self.layers_ahead(key) + self.delta)
         return priority

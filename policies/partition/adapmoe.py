@@ -70,7 +70,7 @@ class AdapMoE(Partition):
             cost = [self._loads(k, accuracy, single) for k in range(n + 1)]
             longer = np.full(min(slots, len(best) - 1 + n) + 1, np.inf)
             choice = np.zeros(len(longer), dtype=np.int64)
-            for k, loads in enumerate(cost):
+            for k, loads in enumerate(cost[: len(longer)]):
                 end = min(len(longer), len(best) + k)
                 here = best[: end - k] + loads
                 better = here < longer[k:end]

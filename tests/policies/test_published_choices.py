@@ -1,0 +1,391 @@
+"""What the published systems choose: by hand from the papers, and by brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.base import UNWANTED, Event, Place
+from policies.registry import create
+from simulator.errors import InputError
+from tests.policies.tools import bound, context, event, trace
+
+
+def weighed(experts, weights, **arrays):
+    return trace(experts, weights=np.asarray(weights, np.float32), **arrays)
+
+
+# -- HOBBIT section 3.2: s_0 = 0, s_i = sum of the weights ranked before; T1 = 0.6, T2 = 0.9 -------
+
+
+def hobbit(run, **parameters):
+    return bound("precision", {"name": "hobbit", **parameters}, run)
+
+
+def test_hobbit_ranks_by_weight_and_compares_the_sum_before():
+    record = weighed([[[3, 1, 0, 2]]], [[[0.05, 0.5, 0.3, 0.15]]])  # 1: 0, 0: .5, 2: .8, 3: .95
+    policy = hobbit(context(n_versions=2, trace=record))
+    assert list(policy.wanted(event([3, 1, 0, 2]))) == [UNWANTED, 0, 0, 1]
+
+
+def test_hobbit_normalises_over_k_and_the_first_is_always_high():
+    record = weighed([[[0, 1]]], [[[0.08, 0.02]]])  # raw softmax: 0.8 and 0.2 of the two
+    policy = hobbit(context(n_versions=2, trace=record))
+    assert list(policy.wanted(event([0, 1]))) == [0, 1]
+    assert policy.foreseen([[4, 5]], [[0.01, 0.99]], 0) == {5: 0}  # 4: above 0.9, left out
+
+
+def test_hobbit_gives_an_expert_the_best_that_any_token_asks_for():
+    record = weighed([[[0, 1]], [[1, 2]]], [[[0.95, 0.05]], [[0.7, 0.3]]])
+    policy = hobbit(context(n_versions=2, trace=record))
+    assert list(policy.wanted(event([0, 1, 2], rows=(0, 1)))) == [0, 0, 1]
+    assert list(policy.wanted(event([0, 1], rows=(0,)))) == [0, UNWANTED]
+
+
+def test_hobbit_takes_what_is_better_and_anything_for_what_it_does_not_want():
+    policy = hobbit(context(n_versions=2, trace=weighed([[[0, 1]]], [[[0.5, 0.5]]])))
+    said = [[policy.accepts(version, wanted) for version in (0, 1)] for wanted in (0, 1, UNWANTED)]
+    assert said == [[True, False], [True, True], [True, True]]
+
+
+def test_hobbit_thresholds_can_be_quantiles_of_a_training_trace():
+    seconds = np.linspace(0.5, 1, 101)  # weight of the first = score of the second
+    learnt = weighed([[[0, 1]]] * 101, [[[w, 1 - w]] for w in seconds])
+    run = context(n_versions=2, trace=weighed([[[0, 1]]], [[[0.5, 0.5]]]))
+    policy = hobbit(replace(run, training=learnt), high_share=0.34, low_share=0.94)
+    assert (policy.high, policy.low) == pytest.approx((0.67, 0.97), abs=1e-6)
+    assert policy.assumptions() == []
+    assert "itself" in hobbit(run, high_share=0.34, low_share=0.94).assumptions()[0]
+    assert hobbit(run).assumptions() == []
+
+
+@pytest.mark.parametrize(
+    "odd", [{"high": 0.9, "low": 0.6}, {"high_share": 0.3}, {"high_share": 0.9, "low_share": 0.1}]
+)
+def test_hobbit_refuses_thresholds_that_contradict_each_other(odd):
+    with pytest.raises(InputError):
+        create("precision", {"name": "hobbit", **odd})
+
+
+def test_edgemoe_keeps_the_least_used_at_the_lower_precision():
+    popularity = np.array([[5, 0, 1, 1, 9, 3, 2, 4]])  # least: 1, then 2 and 3 (lower key first)
+    run = context(n_versions=2, popularity=popularity)
+    policy = bound("precision", {"name": "by-importance", "low_share": 0.25}, run)
+    assert list(policy.wanted(event([0, 1, 2, 3]))) == [0, 1, 1, 0]
+    assert policy.foreseen([[1, 0, -1]], [[1, 1, 1]], 0) == {1: 1, 0: 0}
+    assert not policy.accepts(0, 1)  # an expert exists once
+    assert "assumed" in policy.assumptions()[0]
+
+
+# -- prefetch -------------------------------------------------------------------------------------
+
+TOKEN = [[0, 1], [2, 3], [4, 5]]
+
+
+def test_the_transition_table_adds_up_the_pairs_of_two_layers():
+    record = trace([TOKEN, [[0, 1], [2, 3], [4, 6]], [[0, 7], [2, 7], [1, 1]]])
+    run = context(n_layers=3, trace=record)
+    policy = bound("prefetch", {"name": "transition", "most": 3}, run)
+    steps = [event([0], layer=layer, index=3 * t + layer, rows=(t,)) for t in range(3) for layer in range(3)]
+    said = [[(wish.key - 16, wish.score) for wish in policy.wishes(step, set())] for step in steps]
+    # the first pass knows nothing; the second has seen the pairs (0,2) (0,3) (1,2) (1,3) lead to 4 and 5
+    assert said[:5] == [[], [], [], [], [(4, 0.5), (5, 0.5)]]
+    # the third shares only the pair (0, 2), which led to 4 twice, to 5 and 6 once
+    assert said[7] == [(4, 0.5), (5, 0.25), (6, 0.25)]
+    assert said[6] == said[8] == []
+
+
+def test_the_transition_table_starts_from_the_training_trace():
+    run = replace(context(n_layers=3, trace=trace([TOKEN])), training=trace([TOKEN]))
+    policy = bound("prefetch", "transition", run)
+    assert [wish.key - 16 for wish in policy.wishes(event([2], layer=1), set())] == [
+        4
+    ]  # k is 1 in this context
+
+
+def test_popularity_counts_what_has_run():
+    policy = bound("prefetch", {"name": "popularity", "n_layers": 2, "most": 2}, context(n_layers=3))
+    for key in (8, 9, 9, 10, 16):
+        policy.wishes(event([key], layer=key // 8), set())
+    assert [(w.key, w.layer) for w in policy.wishes(event([0]), set())] == [(9, 1), (8, 1), (16, 2)]
+    learnt = replace(context(n_layers=3, popularity=np.eye(3, 8, dtype=np.int64)), training=trace([TOKEN]))
+    policy = bound("prefetch", "popularity", learnt)
+    assert [w.key for w in policy.wishes(event([0]), set())] == [9]
+
+
+def test_previous_token_repeats_the_last_pass_of_this_sequence():
+    policy = bound("prefetch", {"name": "previous-token", "n_layers": 2}, context(n_layers=3))
+    policy.wishes(event([8, 9], layer=1), set())
+    policy.wishes(event([17], layer=2), set())
+    assert [(w.key, w.layer) for w in policy.wishes(event([1]), set())] == [(8, 1), (9, 1), (17, 2)]
+    policy.on_sequence_start()
+    assert list(policy.wishes(event([1]), set())) == []
+
+
+def test_a_whole_layer_wraps_into_the_next_pass():
+    policy = bound("prefetch", {"name": "whole-layer", "n_layers": 2}, context(n_layers=3, n_versions=2))
+    found = policy.wishes(event([9], layer=1), set())
+    assert [w.key // 2 for w in found] == [*range(16, 24), *range(8)]
+    assert [w.layer for w in found] == [1] * 8 + [2] * 8
+
+
+def test_activation_aware_prefers_what_is_likely_and_near():
+    policy = bound("prefetch", {"name": "activation-aware", "most": 3}, context(n_layers=3))
+    for layer, keys in enumerate([[0], [8, 9], [16]]):
+        policy.wishes(event(keys, layer=layer, index=layer), set())
+    found = policy.wishes(event([0], layer=0, index=3), set())
+    # 16: 1 * (1 - 2/3); 8 and 9: 1/2 * (1 - 1/3): equal, the lower key first
+    assert [w.key for w in found] == [8, 9, 16]
+    assert [w.score for w in found] == pytest.approx([1 / 3] * 3)
+    policy.on_sequence_start()
+    assert [w.key for w in policy.wishes(event([0], layer=0, index=6), set())] == [8, 9, 16]
+
+
+def lookahead(record, n_versions=1, precision=None, **parameters):
+    run = context(n_layers=3, n_versions=n_versions, trace=record)
+    run = replace(run, precision=precision and bound("precision", precision, run))
+    return bound("prefetch", {"name": "gate-lookahead", **parameters}, run)
+
+
+NEXT = np.array([[[2, 3], [4, 5], [-1, -1]]], np.int16)
+AFTER = np.array([[[4, 6], [-1, -1], [-1, -1]]], np.int16)
+
+
+def test_adaptive_lookahead_goes_on_only_when_all_is_there():
+    record = trace([TOKEN], predicted=(NEXT, AFTER))
+    policy = lookahead(record, n_layers=2, adaptive=True)
+    assert [w.key for w in policy.wishes(event([0]), {10})] == [10, 11]
+    assert [w.key for w in policy.wishes(event([0]), {10, 11})] == [10, 11, 20, 22]
+
+
+def test_lookahead_wishes_for_the_version_that_the_predicted_weight_asks_for():
+    weights = np.array([[[0.8, 0.2], [0.99, 0.01], [0, 0]]], np.float16)
+    record = weighed([TOKEN], [[[0.5, 0.5]] * 3], predicted=(NEXT,), predicted_weights=(weights,))
+    policy = lookahead(record, n_versions=2, precision="hobbit")
+    assert [w.key for w in policy.wishes(event([0]), set())] == [2 * 10, 2 * 11 + 1]
+    assert [w.key for w in policy.wishes(event([0]), {22})] == [20, 22]  # high serves where low will do
+    assert [w.key for w in policy.wishes(event([0]), {21})] == [20, 23]  # low does not serve for high
+    assert [w.key for w in policy.wishes(event([0], layer=1), set())] == [2 * 20]  # the second is skipped
+
+
+def test_without_predictions_an_accuracy_is_assumed_and_said():
+    rng = np.random.default_rng(0)
+    experts = np.array([[rng.permutation(8)[:2] for _ in range(3)] for _ in range(3000)], np.int16)
+    policy = lookahead(trace(experts), n_layers=2, accuracy=[0.9, 0.5])
+    for ahead, share in ((1, 0.9), (2, 0.5)):
+        right = total = 0
+        for row in range(3000):
+            (said,), (scores,) = policy.predictor.choices([row], 0, ahead)
+            assert len(set(said)) == 2
+            assert scores == [2, 1]
+            right += len({*said} & {*experts[row, ahead].tolist()})
+            total += 2
+        assert right / total == pytest.approx(share, abs=0.02)
+    assert "0.9, 0.5" in policy.assumptions()[0]
+    again = lookahead(trace(experts), n_layers=2, accuracy=[0.9, 0.5])
+    assert (again.predictor.predicted[0] == policy.predictor.predicted[0]).all()
+    assert policy.predictor.choices([0], 2, 1) == ([[-1, -1]], [[0.0, 0.0]])
+
+
+def test_assumed_predictions_use_recorded_weights_and_run_out_of_wrong_experts():
+    record = weighed([[[0, 1, 2, 3, 4, 5, 6]] * 2], [[[1 / 7] * 7] * 2])
+    policy = bound(
+        "prefetch",
+        {"name": "gate-lookahead", "accuracy": [0.0]},
+        context(n_layers=2, trace=record),
+    )
+    (said,), (scores,) = policy.predictor.choices([0], 0, 1)
+    assert said == [7, -1, -1, -1, -1, -1, -1]
+    assert scores == pytest.approx([1 / 7] * 7)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [({}, "no recorded predictions"), ({"n_layers": 3, "accuracy": [1.0]}, "accuracy has 1 entries")],
+)
+def test_a_reach_that_nobody_has_is_refused(parameters, says):
+    with pytest.raises(InputError, match=says):
+        create("prefetch", {"name": "gate-lookahead", **parameters}).check(trace([TOKEN]))
+
+
+# -- Fiddler: the shortest longer side, by trying every division ----------------------------------
+
+
+class Costs:
+    def __init__(self, fetch: int, gpu: int, cpu: int) -> None:
+        self.fetch, self.gpu, self.cpu = fetch, gpu, cpu
+
+    def expert_ns(self, layer: int, version: int, tokens: int) -> int:
+        return self.gpu
+
+    def cpu_expert_ns(self, layer: int, version: int, tokens: int) -> int:
+        return self.cpu * tokens
+
+    def fetch_ns(self, layer: int, version: int) -> int:
+        return self.fetch
+
+
+@given(
+    tokens=st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    hits=st.integers(0, 3),
+    dram=st.lists(st.booleans(), min_size=6, max_size=6),
+    costs=st.builds(Costs, st.integers(1, 30), st.integers(1, 5), st.integers(1, 9)),
+)
+def test_fiddler_finds_the_best_division(
+    tokens: list[int], hits: int, dram: Sequence[bool], costs: Costs
+) -> None:
+    missed = list(range(len(tokens)))
+    keys = [*missed, *range(10, 10 + hits)]
+    step = Event(0, 0, keys, [*tokens, *[1] * hits], [1.0] * len(keys), (0,), decode=True)
+    policy = bound("placement", "fiddler", replace(context(n_experts=16), costs=costs))
+    in_dram = dram[: len(tokens)]
+    placed = [p.place for p in policy.place(step, missed, in_dram)]
+    assert all(there or place is Place.FETCH for place, there in zip(placed, in_dram, strict=True))
+
+    def longer(on_cpu: Sequence[bool]) -> int:
+        cpu = sum(costs.cpu * n for n, chosen in zip(tokens, on_cpu, strict=True) if chosen)
+        return max(cpu, costs.gpu * hits + (costs.fetch + costs.gpu) * on_cpu.count(False))
+
+    allowed = [d for d in product([False, True], repeat=len(tokens)) if all(np.array(in_dram) | ~np.array(d))]
+    assert longer(tuple(place is Place.CPU for place in placed)) == min(map(longer, allowed))
+
+
+def test_the_cpu_leaves_prompts_and_large_steps_to_the_gpu():
+    both = [True, True]
+    prompt = Event(0, 0, [0, 1], [1, 1], [1, 1], (0, 1), decode=False)
+    large = Event(0, 0, [0, 1], [1, 1], [1, 1], (0, 1), decode=True)
+    for parameters, step, place in [
+        ({"decode_only": True}, prompt, Place.FETCH),
+        ({"decode_only": True}, large, Place.CPU),
+        ({"most_tokens": 1}, large, Place.FETCH),
+        ({"most_tokens": 2}, large, Place.CPU),
+    ]:
+        policy = bound("placement", {"name": "cpu", **parameters}, context())
+        assert [p.place for p in policy.place(step, [0, 1], both)] == [place, place]
+
+
+# -- AdapMoE --------------------------------------------------------------------------------------
+
+
+def printed_loads(k: int, accuracy: float, single: float) -> float:
+    """The formula of AdapMoE's code for 8 experts, two a token (facts on src/dp.py)."""
+    a, r1 = accuracy, single
+    one = (1 - k / 8) * (1 - a)
+    two = 2 * (8 - k) * (7 - k) / 56 * (1 - a) + (8 - k) * (7 - k) / 56 * a + 2 * (8 - k) * k / 56 * (1 - a)
+    return r1 * one + (1 - r1) * two
+
+
+@given(
+    accuracy=st.lists(st.sampled_from([0.2, 0.5, 0.86, 0.95]), min_size=3, max_size=3),
+    single=st.lists(st.sampled_from([0.0, 0.25, 0.6]), min_size=3, max_size=3),
+    slots=st.integers(1, 24),
+)
+def test_adapmoe_divides_slots_as_well_as_any_division(accuracy, single, slots):
+    run = replace(context(n_layers=3, trace=trace([[[0, 1]] * 3])), top_k=2)
+    spec = {"name": "adapmoe", "accuracy": accuracy, "single": single}
+    pools = bound("partition", spec, run).pools(10 * slots + 9, [10, 10, 10])
+    chosen = [capacity // 10 for capacity, _ in pools]
+    assert [list(layers) for _, layers in pools] == [[0], [1], [2]]
+    assert sum(chosen) <= slots
+    sure = [0.0, *accuracy[1:]]  # nobody predicts the first layer
+
+    def loads(division: Sequence[int]) -> float:
+        return sum(printed_loads(k, a, r) for k, a, r in zip(division, sure, single, strict=True))
+
+    divisions = [d for d in product(range(9), repeat=3) if sum(d) == slots]
+    assert loads(chosen) == pytest.approx(min(map(loads, divisions)))
+
+
+def test_adapmoe_measures_accuracy_on_recorded_predictions():
+    experts = [[[0, 1], [2, 3]], [[0, 1], [2, 3]]]
+    said = np.array([[[2, 3], [-1, -1]], [[2, 5], [-1, -1]]], np.int16)
+    run = context(n_layers=2, trace=trace(experts, predicted=(said,)))
+    policy = bound("partition", "adapmoe", run)
+    assert policy.accuracies == [0.0, 0.75]
+    assert policy.assumptions() == []
+    prompt = replace(run.trace, phase=np.zeros(2, np.uint8))
+    assert bound("partition", "adapmoe", replace(run, trace=prompt)).accuracies == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [({}, "no recorded predictions"), ({"accuracy": [0.5]}, "accuracy has 1 entries")],
+)
+def test_adapmoe_refuses_what_it_cannot_know(parameters, says):
+    with pytest.raises(InputError, match=says):
+        create("partition", {"name": "adapmoe", **parameters}).check(trace([TOKEN]))
+
+
+def gating(weights, layers=1, **parameters):
+    record = weighed([[[0, 1]] * layers], [weights])
+    run = context(n_layers=layers, trace=record)
+    return bound("routing", {"name": "adaptive-gating", **parameters}, run)
+
+
+def test_adaptive_gating_drops_below_the_root_of_threshold_over_sensitivity():
+    sensitivity = [1.0, 0.01]  # limits: sqrt(.01 / 1) = .1 and sqrt(.01 / .01) = 1
+    policy = gating([[0.92, 0.08], [0.6, 0.4]], 2, threshold=0.01, sensitivity=sensitivity)
+    assert list(policy.rewrite(event([0, 1]), [True, True])) == [0, -1]
+    assert list(policy.rewrite(event([8, 9], layer=1), [False, False])) == [8, -1]  # the first stays
+    prompt = Event(0, 0, [0, 1], [1, 1], [0.92, 0.08], (0,), decode=False)
+    assert list(policy.rewrite(prompt, [True, True])) == [0, 1]
+    assert policy.assumptions() == []
+
+
+def test_adaptive_gating_knows_mixtral_and_assumes_its_mean_for_others():
+    from policies.routing.adaptive_gating import MIXTRAL
+
+    other = gating([[0.9, 0.1]])
+    assert "assumed" in other.assumptions()[0]
+    assert other.limits[0] == pytest.approx(
+        float(Fraction(5, 1000) / 1) ** 0.5 / np.exp(np.log(MIXTRAL).mean() / 2)
+    )
+    record = weighed([[[0, 1]] * 32], [[[0.9, 0.1]] * 32])
+    mixtral = bound("routing", "adaptive-gating", replace(context(n_layers=32, trace=record), top_k=2))
+    assert mixtral.assumptions() == []
+    assert mixtral.limits[:2] == pytest.approx([(0.005 / 46.692) ** 0.5, (0.005 / 17.303) ** 0.5])
+    with pytest.raises(InputError, match="sensitivity has 1 entries"):
+        create("routing", {"name": "adaptive-gating", "sensitivity": [1.0]}).check(record)
+
+
+@pytest.mark.parametrize(("keep", "shares"), [("first", [80, 160, 0]), ("last", [0, 0, 240])])
+def test_whole_layers_have_all_experts_or_none(keep, shares):
+    policy = bound("partition", {"name": "whole-layers", "keep": keep}, context(n_layers=3))
+    assert [capacity for capacity, _ in policy.pools(250, [10, 20, 30])] == shares
+
+
+def test_assumptions_about_predictions_are_checked_only_where_they_are_used():
+    predicted = trace([TOKEN], predicted=(NEXT,))
+    create("prefetch", {"name": "gate-lookahead", "n_layers": 1}).check(predicted)
+    create("prefetch", {"name": "gate-lookahead", "n_layers": 1, "accuracy": [0.9]}).check(trace([TOKEN]))
+    create("partition", "adapmoe").check(predicted)
+    create("routing", {"name": "adaptive-gating", "sensitivity": [1.0] * 3}).check(predicted)
+    create("routing", "adaptive-gating").check(predicted)
+    assumed = bound("partition", {"name": "adapmoe", "accuracy": 0.9}, context(trace=trace([TOKEN])))
+    assert "assumes" in assumed.assumptions()[0]
+
+
+def test_recorded_predictions_are_no_assumption_and_empty_ones_no_wish():
+    policy = lookahead(trace([TOKEN], predicted=(NEXT,)))
+    assert policy.assumptions() == []
+    nothing = lookahead(trace([TOKEN], predicted=(np.full((1, 3, 2), -1, np.int16),)))
+    assert list(nothing.wishes(event([0]), set())) == []
+
+
+def test_all_layers_fit():
+    policy = bound("partition", "whole-layers", context(n_layers=2))
+    assert [capacity for capacity, _ in policy.pools(1000, [10, 20])] == [80, 160]
+
+
+def test_one_precision_wants_version_0_of_everything():
+    assert bound("precision", "fixed", context()).foreseen([[3, -1], [3, 4]], [[1, 0], [1, 1]], 0) == {
+        3: 0,
+        4: 0,
+    }
