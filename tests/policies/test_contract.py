@@ -146,6 +146,17 @@ def test_an_event_does_not_evict_what_it_touches(spec):
     assert hits(spec, [[0, 1], [2, 1], [1]], 2) == [0, 1, 1]
 
 
+@every_cold_policy
+@pytest.mark.parametrize("admission", ["always", "belady-bypass"])
+@given(
+    events=st.lists(st.lists(keys, min_size=1, max_size=3, unique=True), max_size=25), slots=st.integers(3, 6)
+)
+def test_nobody_hits_more_often_than_belady_with_the_same_admission(spec, admission, events, slots):
+    record = trace([[[0, 1]]])
+    run = {"n_experts": N_KEYS, "trace": record, "admission": admission}
+    assert sum(hits(spec, events, slots, **run)) <= sum(hits("belady", events, slots, **run))
+
+
 @every_policy
 def test_a_pool_starts_with_experts_of_its_layers(spec):
     run = context([[1], [9], [9]], n_layers=2, n_experts=N_KEYS, trace=trace([[[0, 1], [0, 1]]]))
