@@ -36,12 +36,11 @@ PACKAGES = ("simpy", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib")
 
 @dataclass(slots=True)
 class RunResult:
-    """What one run leaves: who it was, its metrics, its rows, its warnings."""
+    """What one run leaves beside its tokens: who it was, its metrics, its warnings. Plain data throughout."""
 
     identity: dict[str, Value]
-    swept: Mapping[str, Any]
+    swept: dict[str, Any]
     metrics: dict[str, Value]
-    collector: Collector
     flags: dict[str, Value]
     config: dict[str, Any]
     inputs: dict[str, str] = field(default_factory=dict)
@@ -63,7 +62,7 @@ def check_output(out: Path, digest: str, *, force: bool) -> None:
         if not any(out.iterdir()):
             return
     except (OSError, ValueError) as error:
-        raise _unwritable(out, error) from None
+        raise unwritable(out, error) from None
     try:
         manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
         other = manifest["config_sha256"]
@@ -104,7 +103,7 @@ def fresh_folder(out: Path) -> Iterator[Path]:
                 old.rename(place)
             raise
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise unwritable(out, error) from error
     finally:
         if aside is not None:
             shutil.rmtree(aside, ignore_errors=True)
@@ -113,15 +112,21 @@ def fresh_folder(out: Path) -> Iterator[Path]:
                 folder.rmdir()
 
 
-def _unwritable(out: Path, error: Exception) -> InputError:
+def unwritable(out: Path, error: Exception) -> InputError:
+    """Return what to say where results cannot be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return InputError(str(out), f"cannot be written: {reason}", "name another folder with --out")
 
 
-def write_results(folder: Path, runs: Sequence[RunResult], provenance: Mapping[str, Any]) -> None:
-    """Write summary.csv, tokens.parquet, manifest.json and config.resolved.yaml into a folder."""
+def write_results(
+    folder: Path, runs: Sequence[RunResult], tokens: Sequence[Path], provenance: Mapping[str, Any]
+) -> None:
+    """Write summary.csv, tokens.parquet, manifest.json and config.resolved.yaml into a folder.
+
+    ``tokens`` has the file of each run's tokens (``token_table``).
+    """
     _write_summary(folder / "summary.csv", runs)
-    _write_tokens(folder / "tokens.parquet", runs)
+    _write_tokens(folder / "tokens.parquet", tokens)
     (folder / "config.resolved.yaml").write_text("".join(map(_config, runs)), encoding="utf-8")
     (folder / MANIFEST).write_text(json.dumps(dict(provenance), indent=2) + "\n", encoding="utf-8")
 
@@ -154,28 +159,35 @@ def _write_summary(path: Path, runs: Sequence[RunResult]) -> None:
             writer.writerow({key: "" if value is None else value for key, value in summary_row(run).items()})
 
 
-def _write_tokens(path: Path, runs: Sequence[RunResult]) -> None:
+def token_table(collector: Collector) -> Any:
+    """Return a run's rows as a ``pyarrow.Table``: one row a (pass, sequence)."""
+    import pyarrow as pa
+
+    rows = dict(collector.rows)
+    decoded = rows.pop("decoded")
+    columns = {name: pa.array(values, pa.int64()) for name, values in rows.items()}
+    table = pa.table(columns)
+    phase = pa.array(["decode" if one else "prefill" for one in decoded], pa.string())
+    return table.add_column(3, "phase", phase)
+
+
+def _write_tokens(path: Path, files: Sequence[Path]) -> None:
+    """Join the runs' tokens under their numbers; a column that a run lacks is empty there."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    names = list(dict.fromkeys(name for run in runs for name in run.collector.rows))
-    columns: dict[str, Any] = {"run": []}
-    for index, run in enumerate(runs):
-        columns["run"].append(pa.array([index] * len(run.collector.rows["pass"]), pa.int32()))
-    for name in names:
-        columns[name] = []
-        for run in runs:
-            values = run.collector.rows.get(name)
-            n = len(run.collector.rows["pass"])
-            columns[name].append(pa.nulls(n, pa.int64()) if values is None else pa.array(values, pa.int64()))
-    phase = [
-        pa.array(["decode" if decoded else "prefill" for decoded in run.collector.rows["decoded"]])
-        for run in runs
-    ]
-    del columns["decoded"]
-    table = pa.table({name: pa.chunked_array(chunks) for name, chunks in columns.items()})
-    table = table.add_column(4, "phase", pa.chunked_array(phase, pa.string()))
-    parquet.write_table(table, path, compression="zstd")
+    fields = [pa.field("run", pa.int32())]
+    for file in files:
+        fields += [field for field in parquet.read_schema(file) if field.name not in {f.name for f in fields}]
+    schema = pa.schema(fields)
+    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+        for index, file in enumerate(files):
+            table = parquet.read_table(file)
+            n = table.num_rows
+            columns = {name: table.column(name) for name in table.column_names}
+            columns["run"] = pa.array([index] * n, pa.int32())
+            missing = {field.name: pa.nulls(n, field.type) for field in schema if field.name not in columns}
+            writer.write_table(pa.table(columns | missing, schema=schema))
 
 
 def provenance(

@@ -16,7 +16,7 @@ from simulator import runner
 from simulator.errors import InputError
 from simulator.metrics import METRICS
 from simulator.results import FLAGS, IDENTITY
-from simulator.runner import run_experiment
+from simulator.runner import HowToRun, run_experiment
 
 SRC = Path(__file__).resolve().parent.parent
 SWEPT = """\
@@ -118,15 +118,17 @@ def test_an_interrupted_run_leaves_what_was_there(
     swept: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException, told: type[BaseException]
 ) -> None:
     before = {path: path.read_bytes() for path in (swept / "out").rglob("*") if path.is_file()}
-    files = sorted(path.name for path in swept.iterdir())
+    files = {path.name for path in swept.iterdir()}
+    how = HowToRun(force=True)
 
     def fails(*_: object) -> None:
         raise fault
 
     monkeypatch.setattr(runner, "write_results", fails)
     with pytest.raises(told):
-        run_experiment(str(swept / "e.yaml"), ["workload.max_sequences=1"], swept / "out")
+        run_experiment(str(swept / "e.yaml"), ["workload.max_sequences=1"], swept / "out", how)
     with pytest.raises(told):
-        run_experiment(str(swept / "e.yaml"), [], swept / "new")
+        run_experiment(str(swept / "e.yaml"), [], swept / "new", how)
     assert {path: path.read_bytes() for path in (swept / "out").rglob("*") if path.is_file()} == before
-    assert sorted(path.name for path in swept.iterdir()) == files
+    unfinished = {"new.partial", "out.partial"}  # every run was finished: they can be resumed
+    assert {path.name for path in swept.iterdir()} == files | unfinished

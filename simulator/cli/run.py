@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
+from simulator.errors import InputError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
     from simulator.results import RunResult
+
+
+class Where(StrEnum):
+    """What executes the runs of a sweep."""
+
+    LOCAL = "local"
+    DASK = "dask"
 
 
 def run(
@@ -26,17 +36,40 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="results folder (default: results/NAME)")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="replace another run's results")] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="runs at a time (default: one for each core)")
+    ] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="continue an interrupted sweep")] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="leave failed runs out instead of stopping")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="replace another run's results, or an unfinished sweep")
+    ] = False,
+    backend: Annotated[Where, typer.Option(help="local processes, or a Dask cluster")] = Where.LOCAL,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="of the Dask scheduler, such as tcp://host:8786")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Run an experiment with its sweep; write table, tokens, manifest and figures."""
-    from simulator.results import summary_row
-    from simulator.runner import run_experiment
+    from joblib import cpu_count
 
+    from simulator.execute import Backend
+    from simulator.results import summary_row
+    from simulator.runner import HowToRun, run_experiment
+
+    if scheduler is not None and backend is not Where.DASK:
+        raise InputError("--scheduler", "without --backend dask", "leave it out")
+    how = HowToRun(
+        force=force,
+        resume=resume,
+        keep_going=keep_going,
+        backend=Backend(backend.value, jobs or cpu_count(), scheduler),
+        command=["moesim", *sys.argv[1:]],
+    )
     with _Bar() as bar:
-        done = run_experiment(
-            experiment, set_ or [], out, force=force, command=["moesim", *sys.argv[1:]], progress=bar.update
-        )
+        done = run_experiment(experiment, set_ or [], out, how, bar.update)
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
@@ -50,6 +83,11 @@ def run(
     for figure in done.figures:
         if figure.suffix != ".csv":
             print(f"figure:  {figure}")
+    for failure in done.failures:
+        print(f"failed: {failure.where}: {failure.cause}", file=sys.stderr)
+    if done.failures:
+        print(f"{len(done.failures)} runs failed and are not in the results", file=sys.stderr)
+        raise typer.Exit(1)
 
 
 class _Bar:

@@ -1,0 +1,135 @@
+"""Executing a sweep's runs: here, one after another, in local processes, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from simulator.errors import InputError
+from simulator.library import Library
+from simulator.play import play, prepare
+from simulator.results import RunResult, token_table
+from simulator.sweep import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that could not be played, and why, in one line."""
+
+    where: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Where runs are executed: ``jobs`` local processes, or the Dask cluster at ``scheduler``."""
+
+    name: Literal["local", "dask"] = "local"
+    jobs: int = 1
+    scheduler: str | None = None
+
+
+@cache
+def library() -> Library:
+    """Return this process's library: what it loads, it loads once."""
+    return Library()
+
+
+def check(spec: RunSpec) -> str | InputError:
+    """Return the hash of a run that can start, or what is wrong with it."""
+    try:
+        return prepare(spec, library()).digest
+    except InputError as error:
+        return error
+
+
+def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> tuple[RunResult, Any] | Failure:
+    """Return a run's row and its ``pyarrow.Table`` of tokens, or what went wrong with it."""
+    try:
+        result, collector = play(prepare(spec, library()), library(), share)
+        return result, token_table(collector)
+    except InputError as error:
+        return Failure(spec.where, str(error))
+    except Exception as error:  # noqa: BLE001 - isolated here, and told at the end of the sweep
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        return Failure(spec.where, f"{type(error).__name__}: {error} (line {last.lineno} of {last.filename})")
+
+
+class Here:
+    """Runs one after another in this process."""
+
+    def checks(self, specs: Sequence[RunSpec]) -> Iterator[str | InputError]:
+        """Check runs, in order."""
+        return map(check, specs)
+
+    def executes(
+        self, specs: Sequence[RunSpec], share: Callable[[int, int], None]
+    ) -> Iterator[tuple[int, tuple[RunResult, Any] | Failure]]:
+        """Yield the place and the outcome of each run as it ends."""
+        for i, spec in enumerate(specs):
+            yield i, execute(spec, lambda done, i=i: share(i, done))  # type: ignore[misc]  # bound now
+
+
+class Elsewhere:
+    """Runs in other processes, by joblib."""
+
+    def __init__(self, parallel: Callable[..., Any]) -> None:
+        self.parallel = parallel
+
+    def checks(self, specs: Sequence[RunSpec]) -> Iterator[str | InputError]:
+        """Check runs, in order."""
+        from joblib import delayed
+
+        yield from self.parallel(return_as="generator")(delayed(check)(spec) for spec in specs)
+
+    def executes(
+        self, specs: Sequence[RunSpec], share: Callable[[int, int], None]
+    ) -> Iterator[tuple[int, tuple[RunResult, Any] | Failure]]:
+        """Yield the place and the outcome of each run as it ends."""
+        from joblib import delayed
+
+        jobs = (delayed(_placed)(i, spec) for i, spec in enumerate(specs))
+        for done, (i, outcome) in enumerate(self.parallel(return_as="generator_unordered")(jobs), start=1):
+            share(done - 1, 1000)
+            yield i, outcome
+
+
+def _placed(i: int, spec: RunSpec) -> tuple[int, tuple[RunResult, Any] | Failure]:
+    return i, execute(spec)
+
+
+@contextmanager
+def executor(backend: Backend, n_runs: int) -> Iterator[Here | Elsewhere]:
+    """Give what executes runs. Errors: InputError (no such scheduler, or Dask is not installed)."""
+    if backend.name == "local" and (backend.jobs == 1 or n_runs == 1):
+        yield Here()
+        return
+    from joblib import Parallel, parallel_config
+
+    if backend.name == "local":
+        with parallel_config("loky", n_jobs=min(backend.jobs, n_runs), inner_max_num_threads=1):
+            yield Elsewhere(Parallel)
+        return
+    with _client(backend.scheduler), parallel_config("dask"):
+        yield Elsewhere(Parallel)
+
+
+@contextmanager
+def _client(scheduler: str | None) -> Iterator[None]:
+    if scheduler is None:
+        raise InputError("--scheduler", "missing", "the address of a Dask scheduler, such as tcp://host:8786")
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("--backend dask", "Dask is not installed", "pip install 'moesim[dask]'") from None
+    try:
+        client = Client(scheduler, timeout="10s")  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise InputError("--scheduler", f"{scheduler} does not answer ({reason})") from None
+    with client:
+        yield

@@ -1,0 +1,102 @@
+"""The store: finished runs of an unfinished sweep, beside the folder that its results will have.
+
+``NAME.partial/`` holds, for each finished run, ``HASH.parquet`` (tokens) and ``HASH.json`` (its row), under
+the hash of all that decides them. The row is renamed into place last: a run without one is not believed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from simulator.errors import InputError
+from simulator.results import RunResult, unwritable
+
+LOCK = "lock"
+
+
+class Store:
+    """Finished runs by their hash."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, digest: str) -> RunResult | None:
+        """Return a finished run's row; None if there is none, or none that can be read."""
+        try:
+            found = json.loads((self.folder / f"{digest}.json").read_text(encoding="utf-8"))
+            return RunResult(**found) if self.tokens(digest).exists() else None
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def tokens(self, digest: str) -> Path:
+        """Return the file of a run's tokens."""
+        return self.folder / f"{digest}.parquet"
+
+    def put(self, digest: str, result: RunResult, tokens: Any) -> None:
+        """Keep a finished run: its row, and its tokens as a ``pyarrow.Table``."""
+        from pyarrow import parquet
+
+        self._write(self.tokens(digest), lambda path: parquet.write_table(tokens, path, compression="zstd"))
+        text = json.dumps(asdict(result))
+        self._write(self.folder / f"{digest}.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+    def _write(self, path: Path, write: Any) -> None:
+        new = path.with_suffix(".new")
+        write(new)
+        with new.open("rb+") as file:
+            os.fsync(file.fileno())
+        new.replace(path)
+
+
+@contextmanager
+def open_store(out: Path, *, resume: bool, force: bool) -> Iterator[Store]:
+    """Give the store of a sweep whose results will be in ``out``, for nobody else meanwhile.
+
+    It is gone when the block ends well, or when it holds no run; else it stays for ``resume``. ``force``
+    starts anew. Errors: InputError (an unfinished sweep, another that is running, nothing can be written).
+    """
+    from filelock import FileLock, Timeout
+
+    folder = out.resolve().with_name(f"{out.resolve().name}.partial")
+    made = [parent for parent in folder.parents if not parent.exists()]
+    lock = FileLock(folder / LOCK)
+    try:
+        if folder.exists() and not resume and not force:
+            raise InputError(
+                str(folder), "an unfinished sweep", "continue it with --resume, or start anew with --force"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(
+            str(folder), "another sweep is writing here", "wait for it, or use another --out"
+        ) from None
+    except OSError as error:
+        raise unwritable(out, error) from error
+    try:
+        if force and not resume:
+            _clear(folder)
+        yield Store(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    finally:
+        lock.release()
+        if folder.exists() and not any(folder.glob("*.json")):
+            shutil.rmtree(folder, ignore_errors=True)
+            for parent in made:
+                if parent.is_dir() and not any(parent.iterdir()):
+                    parent.rmdir()
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != LOCK:
+            path.unlink()
