@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import shutil
@@ -158,18 +159,21 @@ def test_editable_install_finds_the_data_of_the_checkout(sources: Path, tmp_path
 
 def test_what_is_imported_is_required() -> None:
     """Every third-party import is a dependency, and every dependency is imported."""
-    import_line = re.compile(r"^\s*(?:from|import) (\w+)", re.MULTILINE)
-    imported = {
-        name
-        for top in ("simulator", "policies")
-        for path in (ROOT / top).rglob("*.py")
-        for name in import_line.findall(path.read_text(encoding="utf-8"))
-    }
+    imported = set()
+    for path in (path for top in ("simulator", "policies") for path in (ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(str(node.module).partition(".")[0])
     third_party = imported - set(sys.stdlib_module_names) - {"simulator", "policies"}
-    record = {"torch", "transformers"}
+    extras = {"record": {"torch", "transformers"}, "dask": {"distributed"}}
     required = {re.split(r"[<>=]", line)[0] for line in lines("options", "install_requires")}
-    assert {"yaml" if name == "pyyaml" else name for name in required} == third_party - record
-    assert {re.split(r"[<>=]", line)[0] for line in lines("options.extras_require", "record")} == record
+    assert {"yaml" if name == "pyyaml" else name for name in required} == third_party - set.union(
+        *extras.values()
+    )
+    for extra, packages in extras.items():
+        assert {re.split(r"[<>=]", line)[0] for line in lines("options.extras_require", extra)} == packages
 
 
 def test_makefile_ci_and_metadata_agree_on_python() -> None:
