@@ -1,21 +1,20 @@
-"""Shared by the readers: rows to dense arrays, decimals to floats, JSON to sequences."""
+"""Shared by the readers: rows to dense arrays, decimals to floats, whole numbers to their width."""
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import InputError
-from simulator.trace.core import MISSING, Floats, Ids
+from simulator.trace.core import DECODE, MISSING, PREFILL, Floats, Ids
+from simulator.trace.importers.limits import brief, check_size
 
 SUM_TOLERANCE = 0.01
+DENSE_BYTES = 16  # of a slot while rows become arrays: its id and its weight, before they are narrowed
 Row = tuple[Sequence[int], Sequence[float]]
 
 
@@ -24,23 +23,34 @@ def dense_rows(tokens: Sequence[Mapping[int, Row]], layers: Sequence[int], where
 
     A layer that a token lacks becomes a missing row. Errors: InputError (rows of unequal length).
     """
-    k = max((len(experts) for token in tokens for experts, _ in token.values()), default=0)
-    ids = np.full((len(tokens), len(layers), k), float(MISSING))
-    weights = np.zeros(ids.shape)
+    try:
+        k = max((len(experts) for token in tokens for experts, _ in token.values()), default=0)
+    except TypeError as error:
+        raise InputError(where, f"experts: {error}", "a list of numbers for each layer") from error
+    shape = (len(tokens), len(layers), k)
+    check_size(where, len(tokens) * len(layers) * k * DENSE_BYTES)
+    ids, weights = np.full(shape, float(MISSING)), np.zeros(shape)
     column = {layer: index for index, layer in enumerate(layers)}
     for t, token in enumerate(tokens):
         for layer, row in token.items():
-            if not len(row[0]) == len(row[1]) == k:
-                raise InputError(
-                    where, f"token {t} layer {layer}: {len(row[0])} experts, {len(row[1])} weights", f"{k}"
-                )
             try:
+                if not len(row[0]) == len(row[1]) == k:
+                    what = f"token {t} layer {layer}: {len(row[0])} experts, {len(row[1])} weights"
+                    raise InputError(where, what, f"{k}")
                 ids[t, column[layer]], weights[t, column[layer]] = row
-            except (ValueError, TypeError) as error:
-                raise InputError(where, f"token {t} layer {layer}: {error}", "lists of numbers") from error
-    if (ids != np.rint(ids)).any():
+            except (ValueError, TypeError, OverflowError) as error:
+                what = f"token {t} layer {layer}: {brief(str(error))}"
+                raise InputError(where, what, "lists of numbers") from error
+    if not (np.isfinite(ids) & (ids == np.rint(ids))).all():
         raise InputError(where, "an expert is not a whole number", "ids are whole numbers")
-    return as_ids(ids.astype(np.int64), where), narrow(weights)
+    return as_ids(np.clip(ids, -(2.0**31), 2.0**31).astype(np.int64), where), narrow(weights)
+
+
+def layer_number(text: str) -> int:
+    """Return a layer's number. Errors: ValueError (anything but up to 4 digits, none of them a leading 0)."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,3}", text):
+        raise ValueError(f"'{brief(text)}' is no number of a layer")
+    return int(text)
 
 
 def as_ids(values: npt.NDArray[Any], where: str) -> Ids:
@@ -60,23 +70,50 @@ def narrow(values: npt.NDArray[np.float64]) -> Floats:
     """Return decimals in the width that they were recorded in: float16 if that is exact, else float32."""
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
-    return half if (half == values).all() else values.astype(np.float32)
+        return half if (half == values).all() else values.astype(np.float32)
 
 
 def as_int32(values: npt.NDArray[Any], name: str, where: str) -> npt.NDArray[np.int32]:
     """Return a number for each token as int32. Errors: InputError (fractions, or too large)."""
     limit = np.iinfo(np.int32).max
-    if values.dtype.kind not in "iub" or (values.size and int(values.max()) > limit):
+    if values.dtype.kind not in "iub":
         raise InputError(where, f"'{name}' is {values.dtype}", f"whole numbers up to {limit}")
+    if values.size and not -limit <= int(values.min()) <= int(values.max()) <= limit:
+        raise InputError(where, f"'{name}' goes from {values.min()} to {values.max()}", f"up to {limit}")
     return values.astype(np.int32)
+
+
+def as_phase(values: npt.NDArray[Any], where: str) -> npt.NDArray[np.uint8]:
+    """Return phases [T]. Errors: InputError (anything but 0 prefill and 1 decode)."""
+    numbers = as_int32(values, "phase", where)
+    if not np.isin(numbers, (PREFILL, DECODE)).all():
+        raise InputError(where, "unknown phase", "allowed: 0 prefill, 1 decode")
+    return numbers.astype(np.uint8)
+
+
+def phase_codes(column: Any, where: str) -> npt.NDArray[np.uint8]:
+    """Return phases of an Arrow column of words: prefill or 0, decode or 1. Errors: InputError (others)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    found = pc.index_in(column, value_set=pa.array(["prefill", "decode", "0", "1"], column.type))
+    if found.null_count:
+        raise InputError(where, "unknown phase", "allowed: prefill or 0, decode or 1")
+    codes: npt.NDArray[np.uint8] = (found.to_numpy() % 2).astype(np.uint8)
+    return codes
 
 
 def token_columns(rows: Sequence[tuple[Any, ...]], where: str) -> list[npt.NDArray[np.int32]]:
     """Return columns [T] of one tuple a token. Errors: InputError (not whole numbers of 32 bits)."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    hint = "whole numbers of 32 bits"
+    for value in (value for column in columns for value in column):
+        if type(value) is not int:
+            raise InputError(where, f"a token's position or id: {brief(value)}", hint)
     try:
-        return [np.array(column, dtype=np.int32) for column in zip(*rows, strict=True)]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(where, f"a token's position or id: {error}", "whole numbers of 32 bits") from error
+        return [np.array(column, dtype=np.int32) for column in columns]
+    except OverflowError as error:
+        raise InputError(where, f"a token's position or id: {error}", hint) from error
 
 
 def weights_kind(experts: Ids, weights: Floats, where: str) -> Literal["softmax", "renormalised", "sigmoid"]:
@@ -91,26 +128,3 @@ def weights_kind(experts: Ids, weights: Floats, where: str) -> Literal["softmax"
     if (np.abs(sums - 1) <= SUM_TOLERANCE).all():
         return "renormalised"
     return "softmax" if (sums <= 1 + SUM_TOLERANCE).all() else "sigmoid"
-
-
-def json_files(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield name and content of a JSON file, or of each ``*.json`` of a folder in order of name."""
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-    if not files:
-        raise InputError(str(path), "no *.json in this folder", "one file a sequence")
-    for file in files:
-        try:
-            yield str(file), json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            raise InputError(str(file), f"not JSON ({error})", "it may be truncated") from error
-
-
-def load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an npz, never unpickling. Errors: InputError (not an npz, pickled objects)."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(str(path), "holds a single array", "an .npz with one array a name")
-            return {name: file[name] for name in file.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(str(path), f"not an npz of plain arrays ({error})", "it may be truncated") from error

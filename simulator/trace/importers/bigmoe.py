@@ -8,9 +8,9 @@ Columns go by name. Source: docs/telemetry.md of github.com/Helldez/BigMoeOnEdge
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,19 +18,23 @@ from simulator.errors import InputError
 from simulator.trace.core import MISSING, Trace
 from simulator.trace.header import build_header
 from simulator.trace.importers.arrays import as_ids, weights_kind
+from simulator.trace.importers.csv_columns import read_csv
+from simulator.trace.importers.limits import check_size
 from simulator.trace.importers.options import ImportOptions
+from simulator.trace.importers.text import check_facts, head, key_values, preamble
 
 WHOLE = dict.fromkeys(("turn", "step", "layer", "slot", "expert", "residency"), "int32")
-COLUMNS = WHOLE | {"phase": "int8", "expert_bytes": "int64"}
+COLUMNS = WHOLE | {"phase": "int8", "expert_bytes": "int64", "weight": "float32"}
 PREFETCHED = 2
+SLOT_BYTES = 36  # of a slot in the arrays below
 PRECISION = re.compile(r"[-._]((?:I?Q\d\w*|TQ\d\w*|MXFP4\w*|BF16|F16|F32))$", re.IGNORECASE)
 
 
 def read(path: Path, options: ImportOptions) -> Trace:
     """Return the trace of a route CSV; ``turn`` becomes the sequence."""
     where = str(path)
-    preamble, facts, layer_bytes = _read_preamble(path)
-    rows = _read_rows(path, preamble)
+    n_lines, facts, layer_bytes = _read_preamble(path)
+    rows = read_csv(path, "a route CSV", COLUMNS, n_lines)
     k, layers = int(facts["n_expert_used"]), np.unique(rows["layer"])
     if not len(layers) or rows["slot"].min() < 0 or rows["slot"].max() >= k:
         raise InputError(where, f"slots do not fit n_expert_used={k}", f"slots 0..{k - 1} of each layer")
@@ -38,6 +42,7 @@ def read(path: Path, options: ImportOptions) -> Trace:
     tokens, token = np.unique(keys, axis=0, return_inverse=True)
     place = (token.reshape(-1), np.searchsorted(layers, rows["layer"]), rows["slot"])
     shape = (len(tokens), len(layers), k)
+    check_size(where, math.prod(shape) * SLOT_BYTES)
     count = np.zeros(shape, dtype=np.int64)
     np.add.at(count, place, 1)
     if count.max() > 1:
@@ -85,50 +90,25 @@ def read(path: Path, options: ImportOptions) -> Trace:
     )
 
 
+def sniff(path: Path) -> bool:
+    """Tell whether this is a route CSV, by its first line."""
+    return head(path).startswith(b"# route_trace v1")
+
+
 def _read_preamble(path: Path) -> tuple[int, dict[str, str], dict[int, dict[str, int]]]:
     """Return the number of `#` lines, the run's facts, and the bytes by model layer."""
-    count = 0
     facts: dict[str, str] = {}
     layers: dict[int, dict[str, int]] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if not line.startswith("#"):
-                break
-            count += 1
-            pairs = dict(re.findall(r"(\w+)=(.*?)(?=\s+\w+=|\s*$)", line))
-            if re.match(r"#\s*layer=\d+\s", line):
-                sizes = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", line)}
-                layers[sizes.pop("layer")] = sizes
-            else:
-                facts.update(pairs)
-    for name in ("model", "n_layer", "n_expert", "n_expert_used"):
-        if name not in facts or (name != "model" and not facts[name].isdecimal()):
-            raise InputError(str(path), f"no '{name}=' in its # lines", "not a route CSV of bigmoe")
-    return count, facts, layers
-
-
-def _read_rows(path: Path, preamble: int) -> dict[str, Any]:
-    """Return the columns by name as arrays of int64, and float32 weights."""
-    import pyarrow as pa
-    from pyarrow import csv
-
-    names = [*COLUMNS, "weight"]
-    try:
-        table = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(skip_rows=preamble),
-            convert_options=csv.ConvertOptions(
-                column_types={**COLUMNS, "weight": "float32"},
-                include_columns=names,
-                null_values=["nan", "-nan", "NaN"],
-            ),
-        )
-    except (pa.ArrowException, KeyError) as error:
-        reason = str(error).split("\n")[0]
-        raise InputError(str(path), reason, "columns of a route CSV: " + ",".join(names)) from error
-    if any(table.column(name).null_count for name in COLUMNS):
-        raise InputError(str(path), "empty cells", "only weight may be nan")
-    return {name: table.column(name).to_numpy() for name in names}
+    found = preamble(path)
+    for line in found:
+        pairs = key_values(line)
+        if pairs.get("layer", "").isdecimal() and line[1:].lstrip().startswith("layer="):
+            sizes = {name: int(value) for name, value in pairs.items() if re.fullmatch(r"[0-9]{1,18}", value)}
+            layers[sizes.pop("layer", -1)] = sizes
+        else:
+            facts.update(pairs)
+    check_facts(str(path), facts, "a route CSV of bigmoe")
+    return len(found), facts, layers
 
 
 def _by_layer(layer_bytes: dict[int, dict[str, int]], kind: str, layers: list[int]) -> list[int] | None:

@@ -15,6 +15,7 @@ from simulator.errors import InputError
 from simulator.trace.core import Trace
 from simulator.trace.header import build_header
 from simulator.trace.importers.arrays import as_ids, weights_kind
+from simulator.trace.importers.limits import TEXT_EXPANSION, brief, check_file, check_size
 from simulator.trace.importers.options import ImportOptions, index_in_sequence, phases
 
 MODEL, N_EXPERTS, TOP_K = "DeepSeek-V2-Lite", 64, 6
@@ -23,10 +24,13 @@ MODEL, N_EXPERTS, TOP_K = "DeepSeek-V2-Lite", 64, 6
 def read(path: Path, options: ImportOptions) -> Trace:
     """Return the trace of a folder; DeepSeek-V2-Lite (64 experts, k 6) unless options say else."""
     where, k, choice = str(path), options.top_k or TOP_K, options.phase or "prefill"
+    if k < 1:
+        raise InputError("--top-k", f"{k}", "1 or more")
     files = {int(match[1]): file for file in path.glob("*") if (match := _layer(file))}
     if not files:
         raise InputError(where, "no expert_weights_LAYER.txt here", "give the folder that holds them")
     layers = sorted(files)
+    check_size(where, sum(check_file(file, TEXT_EXPANSION) for file in files.values()))
     parts = [_read_layer(files[layer], k) for layer in layers]
     for layer, (_, _, lengths) in zip(layers, parts, strict=True):
         if lengths != parts[0][2]:
@@ -60,30 +64,33 @@ def read(path: Path, options: ImportOptions) -> Trace:
     )
 
 
+def sniff(path: Path) -> bool:
+    """Tell whether this is a folder of expert_weights_LAYER.txt."""
+    return any(_layer(file) for file in path.glob("*"))
+
+
 def _layer(file: Path) -> re.Match[str] | None:
     """Match a layer's file by name."""
-    return re.fullmatch(r"expert_weights_(\d+)\.txt", file.name)
+    return re.fullmatch(r"expert_weights_(\d{1,4})\.txt", file.name)
 
 
 def _read_layer(file: Path, k: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """Return ids and weights [T, k] of a layer, and the tokens of each sequence."""
-    ids: list[str] = []
-    weights: list[str] = []
-    lengths = []
+    ids, weights, lengths = [], [], []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
         left, gap, right = line.partition("\t\t")
         line_ids, line_weights = left.split("\t"), right.split("\t")
         if not gap or len(line_ids) != len(line_weights) or len(line_ids) % k:
             what = f"not {k} ids and {k} weights a token"
             raise InputError(f"{file} line {number}", what, "ids, two tabs, weights")
-        ids += line_ids
-        weights += line_weights
+        try:
+            ids.append(np.array([int(word) for word in line_ids], dtype=np.int64))
+            with np.errstate(over="ignore"):
+                weights.append(np.array([float(word) for word in line_weights]).astype(np.float32))
+        except (ValueError, OverflowError) as error:
+            hint = "ids are whole numbers, weights decimals"
+            raise InputError(f"{file} line {number}", brief(str(error)), hint) from error
         lengths.append(len(line_ids) // k)
-    try:
-        return (
-            np.array(ids).astype(np.int64).reshape(-1, k),
-            np.array(weights).astype(np.float32).reshape(-1, k),
-            lengths,
-        )
-    except ValueError as error:
-        raise InputError(str(file), str(error), "ids are whole numbers, weights decimals") from error
+    if not ids:
+        raise InputError(str(file), "no routed tokens", "a trace has at least one")
+    return np.concatenate(ids).reshape(-1, k), np.concatenate(weights).reshape(-1, k), lengths

@@ -15,20 +15,26 @@ import numpy as np
 from simulator.errors import InputError
 from simulator.trace.core import DECODE, Trace, TraceHeader
 from simulator.trace.header import build_header
-from simulator.trace.importers.arrays import (
-    Row,
-    as_ids,
-    as_int32,
-    dense_rows,
-    json_files,
-    load_npz,
-    token_columns,
-    weights_kind,
-)
+from simulator.trace.importers.arrays import Row, as_ids, as_int32, dense_rows, token_columns, weights_kind
+from simulator.trace.importers.limits import brief
+from simulator.trace.importers.npy import load_npz, npz_names
 from simulator.trace.importers.options import ImportOptions
+from simulator.trace.importers.text import first_json, json_files
 
 MODELS = {24: ("gpt-oss-20b", 32), 36: ("gpt-oss-120b", 128)}
 NPZ_SHAPES = {"ids": 3, "weights": 3, "seq": 1, "pos": 1}
+
+
+def sniff_json(path: Path) -> bool:
+    """Tell whether this is a fingerprint JSON, or a folder of them, by the fields that it begins with."""
+    return {b"row_index", b"dataset", b"category", b"finished_successfully"} <= set(
+        first_json(path).split(b'"')
+    )
+
+
+def sniff_npz(path: Path) -> bool:
+    """Tell whether this is an npz with the arrays of the decoded tokens, and no other axes to ask for."""
+    return set(NPZ_SHAPES) <= npz_names(path)
 
 
 def read_json(path: Path, options: ImportOptions) -> Trace:
@@ -43,7 +49,7 @@ def read_json(path: Path, options: ImportOptions) -> Trace:
             prompts.append(f"{content['dataset']}/{content['category']} row {content['row_index']}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                name, f"not a fingerprint JSON ({error!r})", "router_data: token_N: layer_L"
+                name, f"not a fingerprint JSON ({brief(error)})", "router_data: token_N: layer_L"
             ) from error
     layers = sorted({layer for token in tokens for layer in token})
     experts, weights = dense_rows(tokens, layers, where)
@@ -62,7 +68,7 @@ def read_npz(path: Path, options: ImportOptions) -> Trace:
                 where, f"no array '{name}' of {dimensions} axes", "or use --format npz with --axes"
             )
     experts, weights = as_ids(arrays["ids"], where), arrays["weights"]
-    datasets = sorted({str(name).split("/")[0] for name in arrays.get("dataset", [])})
+    datasets = sorted({str(name).split("/")[0] for name in np.atleast_1d(arrays.get("dataset", [])).flat})
     layers = list(range(experts.shape[1]))
     header = _header(where, options, layers, experts, weights, ", ".join(datasets) or None)
     sequence, position = as_int32(arrays["seq"], "seq", where), as_int32(arrays["pos"], "pos", where)
@@ -98,9 +104,9 @@ def _header(
 
 def _number(word: str, text: str) -> int:
     """Return N of ``word_N``."""
-    match = re.fullmatch(rf"{word}_(\d+)", text)
+    match = re.fullmatch(rf"{word}_(0|[1-9][0-9]{{0,8}})", text)
     if not match:
-        raise ValueError(f"'{text}' is not {word}_N")
+        raise ValueError(f"'{brief(text)}' is not {word}_N")
     return int(match[1])
 
 

@@ -1,6 +1,6 @@
-"""Any npz of routing arrays, whose axis order is stated and never guessed.
+"""Any npz of routing arrays, or npy of experts alone, whose axis order is stated and never guessed.
 
-Arrays, by default names (``key`` renames them): ``experts`` and optional ``weights`` with three
+Arrays of an npz, by default names (``key`` renames them): ``experts`` and optional ``weights`` with three
 axes; optional per token ``sequence`` (one sequence if absent), ``position`` (counted from 0 if
 absent), ``phase`` (0 prefill, 1 decode; else the option says) and ``token_id``.
 """
@@ -16,29 +16,31 @@ import numpy.typing as npt
 from simulator.errors import InputError, did_you_mean
 from simulator.trace.core import Trace
 from simulator.trace.header import build_header
-from simulator.trace.importers.arrays import as_ids, as_int32, load_npz, weights_kind
-from simulator.trace.importers.options import ImportOptions, index_in_sequence, phases
+from simulator.trace.importers.arrays import as_ids, as_int32, as_phase, weights_kind
+from simulator.trace.importers.generic import choose_phases, model_fields
+from simulator.trace.importers.npy import MAGIC, load_npy, load_npz
+from simulator.trace.importers.options import ImportOptions, index_in_sequence
+from simulator.trace.importers.text import head
 
 AXES = ("token", "layer", "k")
 KEYS = ("experts", "weights", "sequence", "position", "phase", "token_id")
 
 
 def read(path: Path, options: ImportOptions) -> Trace:
-    """Return the trace of an npz. Needs ``axes`` and ``n_experts``, and ``phase`` if the file lacks it."""
+    """Return the trace. Needs ``axes``, ``n_experts`` or a known ``model``, and ``phase`` if it has none."""
     where = str(path)
     if sorted(options.axes or ()) != sorted(AXES):
         given = "'" + ",".join(options.axes) + "'" if options.axes else "missing"
         raise InputError(
             "--axes", given, "the arrays' axes in order: token, layer and k, such as token,layer,k"
         )
-    if options.n_experts is None:
-        raise InputError("--n-experts", "missing", "an npz does not say how many experts a layer has")
     arrays = _arrays(path, options)
     experts = as_ids(arrays["experts"], where)
     n_tokens, n_layers, k = experts.shape
     weights = arrays.get("weights")
     if weights is not None and weights.dtype == np.float64:
-        weights = weights.astype(np.float32)
+        with np.errstate(over="ignore"):
+            weights = weights.astype(np.float32)
     sequence = (
         as_int32(arrays["sequence"], "sequence", where)
         if "sequence" in arrays
@@ -49,30 +51,21 @@ def read(path: Path, options: ImportOptions) -> Trace:
         if "position" in arrays
         else index_in_sequence(sequence)
     )
-    if ("phase" in arrays) == (options.phase is not None):
-        has = "the file has phases" if "phase" in arrays else "missing, and the file has no phases"
-        raise InputError("--phase", has, "prefill, decode or split:N, for files without phases only")
-    choice = options.phase or "recorded"
+    recorded = as_phase(arrays["phase"], where) if "phase" in arrays else None
+    phase, source = choose_phases(recorded, options, sequence)
     header = build_header(
         where,
-        model=options.model or "unknown",
-        n_layers=n_layers,
-        n_experts=options.n_experts,
+        **model_fields(where, options, n_layers, "an npz"),
         top_k=k,
-        moe_layers=range(n_layers),
-        n_model_layers=n_layers,
         weights="none" if weights is None else weights_kind(experts, weights, where),
-        phase_source=choice if "phase" in arrays else f"teacher-forced, imported as {choice}",
+        phase_source=source,
         recorder=f"unknown (npz {path.name})",
-        licence=options.licence,
     )
     return Trace(
         header=header,
         sequence=sequence,
         position=position,
-        phase=as_int32(arrays["phase"], "phase", where).astype(np.uint8)
-        if "phase" in arrays
-        else phases(choice, sequence),
+        phase=phase,
         experts=experts,
         weights=weights,
         token_id=as_int32(arrays["token_id"], "token_id", where) if "token_id" in arrays else None,
@@ -82,7 +75,8 @@ def read(path: Path, options: ImportOptions) -> Trace:
 
 def _arrays(path: Path, options: ImportOptions) -> dict[str, npt.NDArray[Any]]:
     """Return the file's arrays by our names, rows with axes token, layer, k."""
-    where, file = str(path), load_npz(path)
+    where = str(path)
+    file = {"experts": load_npy(path)} if head(path).startswith(MAGIC) else load_npz(path)
     arrays = {}
     for ours in options.key:
         if ours not in KEYS:

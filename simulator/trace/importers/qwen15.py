@@ -14,11 +14,18 @@ import numpy as np
 from simulator.errors import InputError
 from simulator.trace.core import DECODE, PREFILL, Trace
 from simulator.trace.header import build_header
-from simulator.trace.importers.arrays import dense_rows, json_files, token_columns, weights_kind
+from simulator.trace.importers.arrays import dense_rows, layer_number, token_columns, weights_kind
+from simulator.trace.importers.limits import brief
 from simulator.trace.importers.options import ImportOptions
+from simulator.trace.importers.text import first_json, json_files
 
 PHASES = {"prefill": PREFILL, "decode": DECODE}
 SAME = ("model_id", "num_layers", "num_experts", "top_k", "backend")
+
+
+def sniff(path: Path) -> bool:
+    """Tell whether this is a routes JSON, or a folder of them, by its ``meta``."""
+    return {b"meta", b"model_id", b"num_moe_layers", b"backend"} <= set(first_json(path).split(b'"'))
 
 
 def read(path: Path, options: ImportOptions) -> Trace:
@@ -31,11 +38,14 @@ def read(path: Path, options: ImportOptions) -> Trace:
             for route in content["routes"]:
                 order.append((run, route["token_pos"], PHASES[route["phase"]], route["token_id"]))
                 rows = {
-                    int(layer): (row["experts"], row["weights"]) for layer, row in route["layers"].items()
+                    layer_number(layer): (row["experts"], row["weights"])
+                    for layer, row in route["layers"].items()
                 }
                 tokens.append(rows)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(name, f"not a routes JSON ({error!r})", "it has meta and routes[]") from error
+            raise InputError(
+                name, f"not a routes JSON ({brief(error)})", "it has meta and routes[]"
+            ) from error
         if meta and found != meta:
             raise InputError(
                 name, "another model or size than the file before", "one folder holds one model's runs"

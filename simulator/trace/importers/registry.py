@@ -9,7 +9,21 @@ from pathlib import Path
 
 from simulator.errors import InputError, did_you_mean
 from simulator.trace.core import Trace
-from simulator.trace.importers import bigmoe, esft, gpt_oss, npz, qwen15
+from simulator.trace.importers import (
+    bigmoe,
+    esft,
+    flame_moe,
+    gpt_oss,
+    jsonl,
+    llama_cpp,
+    long_csv,
+    megatron,
+    npz,
+    policylang,
+    qwen15,
+    routed_experts,
+    sglang,
+)
 from simulator.trace.importers.options import ImportOptions
 from simulator.trace.validate import validate
 
@@ -34,18 +48,55 @@ NAMES = frozenset({"model", "licence"})
 RECORDED = "the source records phases"
 
 IMPORTERS = {
-    "bigmoe": Importer(bigmoe.read, "route CSV of BigMoeOnEdge", NAMES),
+    "bigmoe": Importer(bigmoe.read, "route CSV of BigMoeOnEdge", NAMES, bigmoe.sniff),
     "gpt-oss-json": Importer(
-        gpt_oss.read_json, "fingerprint JSON, a file or a folder", NAMES | {"n_experts"}
+        gpt_oss.read_json,
+        "fingerprint JSON, a file or a folder",
+        NAMES | {"n_experts"},
+        gpt_oss.sniff_json,
     ),
     "gpt-oss-npz": Importer(
-        gpt_oss.read_npz, "npz of decoded tokens, ids/weights/seq/pos", NAMES | {"n_experts"}
+        gpt_oss.read_npz,
+        "npz of decoded tokens, ids/weights/seq/pos",
+        NAMES | {"n_experts"},
+        gpt_oss.sniff_npz,
     ),
     "esft": Importer(
-        esft.read, "folder of expert_weights_LAYER.txt", NAMES | {"phase", "n_experts", "top_k"}
+        esft.read, "folder of expert_weights_LAYER.txt", NAMES | {"phase", "n_experts", "top_k"}, esft.sniff
     ),
-    "qwen1.5-json": Importer(qwen15.read, "routes JSON, a file or a folder", NAMES),
-    "npz": Importer(npz.read, "any npz, axis order stated", NAMES | {"phase", "axes", "key", "n_experts"}),
+    "qwen1.5-json": Importer(qwen15.read, "routes JSON, a file or a folder", NAMES, qwen15.sniff),
+    "llama-cpp": Importer(llama_cpp.read, "CSV of our callback for llama.cpp", NAMES, llama_cpp.sniff),
+    "flame-moe": Importer(
+        flame_moe.read,
+        "folder actives/iter_N of layer_NN.parquet",
+        NAMES | {"phase", "n_experts"},
+        flame_moe.sniff,
+    ),
+    "moe-policylang": Importer(
+        policylang.read, "Parquet of its recorder", NAMES | {"phase", "n_experts"}, policylang.sniff
+    ),
+    "sglang": Importer(
+        sglang.read, "per_token .pt of its expert-distribution recorder, or a folder", NAMES, sglang.sniff
+    ),
+    "routed-experts": Importer(
+        routed_experts.read,
+        "answers of SGLang or vLLM, JSON, JSONL or a folder",
+        NAMES | {"phase", "n_experts", "top_k", "moe_layers"},
+        routed_experts.sniff,
+    ),
+    "megatron": Importer(
+        megatron.read,
+        "folder of router_trace_rankN.jsonl of Megatron-core",
+        NAMES | {"phase", "n_experts"},
+        megatron.sniff,
+    ),
+    "npz": Importer(
+        npz.read,
+        "any npz, or npy of experts, axis order stated",
+        NAMES | {"phase", "axes", "key", "n_experts", "moe_layers"},
+    ),
+    "csv": Importer(long_csv.read, "any CSV, a line for each expert", NAMES | {"phase", "key", "n_experts"}),
+    "jsonl": Importer(jsonl.read, "JSON lines, a token each", NAMES | {"phase", "n_experts", "moe_layers"}),
 }
 
 
@@ -87,6 +138,8 @@ def import_trace(
         raise InputError(str(path), "no such file or folder", f"{format_name} reads: {importer.reads}")
     try:
         trace = importer.read(Path(path), options)
+    except MemoryError as error:
+        raise InputError(str(path), "needs more memory than there is", "cut it into parts") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             str(path), f"cannot be read ({error})", f"{format_name} reads: {importer.reads}"
