@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from simulator.config.yaml_file import find_named
 from simulator.engine.build import Inputs, Run
 from simulator.engine.future import KnownFuture, belady_hit_rate
 from simulator.errors import InputError
@@ -18,6 +17,7 @@ from simulator.model.spec import ModelSpec
 from simulator.results import file_sha256
 from simulator.sweep import RunSpec
 from simulator.trace.core import Trace
+from simulator.trace.find import find_trace
 
 
 class Library:
@@ -34,7 +34,7 @@ class Library:
     def _trace(name: str) -> tuple[Trace, Path]:
         from simulator.trace.parquet import read_trace
 
-        path = find_named("traces", name)
+        path = find_trace(name)
         return read_trace(path), path
 
     def inputs(self, spec: RunSpec) -> tuple[Inputs, Path]:

@@ -12,10 +12,13 @@ from typing import Any, NoReturn
 import typer
 
 from simulator.cli import trace
+from simulator.cli.fetch import fetch
 from simulator.cli.lists import list_, schema
+from simulator.cli.locality import locality
 from simulator.cli.plot import plot
 from simulator.cli.record import record
 from simulator.cli.run import run
+from simulator.cli.synth import synth
 from simulator.errors import InputError
 
 app = typer.Typer(
@@ -29,7 +32,10 @@ app.command("run")(run)
 app.command("plot")(plot)
 app.command("list")(list_)
 app.command("schema")(schema)
+trace.app.command("fetch")(fetch)
 trace.app.command("record")(record)
+trace.app.command("synth")(synth)
+trace.app.command("locality")(locality)
 app.add_typer(trace.app, name="trace")
 
 

@@ -98,12 +98,21 @@ def _policies() -> Iterable[Row]:
 
 def _traces() -> Iterable[Row]:
     from simulator import data
-    from simulator.trace.parquet import read_trace_header
+    from simulator.trace.catalogue import load_catalogue
+    from simulator.trace.find import fetched
+    from simulator.trace.footer import read_trace_header
 
     for name in data.names("traces"):
         h = read_trace_header(data.folder("traces") / f"{name}.parquet")
         shape = f"{h.n_layers} MoE layers x {h.n_experts} experts, top {h.top_k}"
         yield name, f"{h.model}: {shape}; {h.prompt_source or 'prompts not named'}"
+    entries = load_catalogue().traces.items()
+    for name, entry in sorted(entries, key=lambda item: (not fetched(item[0]).is_file(), not item[1].files)):
+        s = entry.shape
+        shape = f"{s.moe_layers} MoE layers x {s.experts} experts, top {s.top_k}"
+        size = f"to fetch, {entry.bytes / 1e6:.1f} MB" + (", unverified" if entry.unverified else "")
+        state = "fetched" if fetched(name).is_file() else size if entry.files else "by hand"
+        yield name, f"[{state}] {entry.model}: {shape}; {entry.what}"
 
 
 def _formats() -> Iterable[Row]:
