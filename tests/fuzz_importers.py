@@ -33,7 +33,7 @@ from simulator.errors import InputError
 from simulator.trace.importers.options import ImportOptions
 from simulator.trace.importers.registry import import_trace
 from simulator.trace.parquet import read_trace, write_trace
-from tests.trace_files import FILES
+from tests.every_format import FILES
 
 MEMORY_BYTES = 2 * 2**30
 SECONDS = 30  # a case that takes longer hangs

@@ -167,7 +167,7 @@ def test_what_is_imported_is_required() -> None:
             elif isinstance(node, ast.ImportFrom):
                 imported.add(str(node.module).partition(".")[0])
     third_party = imported - set(sys.stdlib_module_names) - {"simulator", "policies"}
-    extras = {"record": {"torch", "transformers"}, "dask": {"distributed"}}
+    extras = {"record": {"torch", "transformers"}, "dask": {"distributed"}, "validate": {"scipy"}}
     required = {re.split(r"[<>=]", line)[0] for line in lines("options", "install_requires")}
     assert {"yaml" if name == "pyyaml" else name for name in required} == third_party - set.union(
         *extras.values()

@@ -109,10 +109,10 @@ def _read_line(record: dict[str, Any], place: str) -> tuple[int, int, npt.NDArra
     for name in NUMBERS:
         value = record.get(name)
         if type(value) is not int or not 0 <= value <= MOST:
-            raise InputError(place, f"{name} is {brief(value)}", f"a number up to {MOST}")
+            raise InputError(place, f"{name} is {brief(repr(value))}", f"a number up to {MOST}")
     rows, shape = record.get("top_indices"), (record["num_tokens"], record["topk"])
     try:
-        values = np.array(rows if rows != [] else np.empty(shape, dtype=np.int16))
+        values = np.array(rows) if rows != [] else np.empty((0, shape[1]), dtype=np.int16)
     except (ValueError, OverflowError) as error:
         raise InputError(place, f"top_indices: {brief(str(error))}", "lists of experts") from error
     if values.shape != shape:

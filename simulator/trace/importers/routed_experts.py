@@ -138,7 +138,7 @@ def _count(counts: dict[str, Any], name: str, where: str) -> int | None:
     """Return a number of tokens. Errors: InputError (no such number)."""
     value = counts.get(name)
     if value is not None and (type(value) is not int or not 0 <= value <= MOST_TOKENS):
-        raise InputError(where, f"{name} is {brief(value)}", f"a number up to {MOST_TOKENS}")
+        raise InputError(where, f"{name} is {brief(repr(value))}", f"a number up to {MOST_TOKENS}")
     return value
 
 

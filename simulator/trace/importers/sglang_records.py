@@ -12,7 +12,7 @@ import numpy.typing as npt
 from simulator.errors import InputError
 from simulator.trace.core import MISSING
 from simulator.trace.importers.arrays import as_ids, token_columns
-from simulator.trace.importers.limits import brief, check_size
+from simulator.trace.importers.limits import check_size
 from simulator.trace.importers.torch_pickle import load
 
 EXTEND, DECODE, MIXED = 1, 2, 3
@@ -70,11 +70,11 @@ def _read_pass(record: dict[str, Any], ids: Ints, to_logical: Ints, where: str) 
     mode, lengths = record.get("forward_mode"), record.get("extend_seq_lens")
     if type(mode) is not int or mode not in (EXTEND, DECODE, MIXED):
         hint = "1 EXTEND, 2 DECODE, 3 MIXED: record without speculative decoding"
-        raise InputError(where, f"forward_mode {brief(str(mode))}", hint)
+        raise InputError(where, f"forward_mode {mode if type(mode) is int else type(mode).__name__}", hint)
     n_layers, n_tokens, _ = ids.shape
     n_physical = to_logical.shape[1]
     columns = [record.get(name) for name in ("input_ids", "positions")]
-    if not all(type(column) is list and len(column) == n_tokens for column in columns):
+    if not all(_are_ints(column) and len(column) == n_tokens for column in columns):
         raise InputError(
             where, "input_ids and positions do not fit", f"a number for each of {n_tokens} tokens"
         )
@@ -87,7 +87,7 @@ def _read_pass(record: dict[str, Any], ids: Ints, to_logical: Ints, where: str) 
     experts = as_ids(np.where(ids == MISSING, MISSING, logical).transpose(1, 0, 2), where)
     if mode == DECODE:
         return Pass(mode, token_id, position, experts, [1] * n_tokens)
-    if not _are_lengths(lengths) or sum(lengths) != n_tokens:
+    if not _are_ints(lengths) or min(lengths, default=0) < 1 or sum(lengths) != n_tokens:
         raise InputError(where, "extend_seq_lens does not fit", f"numbers from 1, {n_tokens} together")
     within = np.diff(position) == 1
     within[np.cumsum(lengths)[:-1] - 1] = True
@@ -107,6 +107,6 @@ def _is_ints(value: Any, axes: int) -> bool:
     )
 
 
-def _are_lengths(value: Any) -> TypeGuard[list[int]]:
-    """Tell whether this is a list of numbers from 1."""
-    return type(value) is list and all(type(length) is int and length > 0 for length in value)
+def _are_ints(value: Any) -> TypeGuard[list[int]]:
+    """Tell whether this is a list of whole numbers."""
+    return type(value) is list and all(type(number) is int for number in value)

@@ -36,15 +36,13 @@ def load(path: Path) -> Any:
         machine = _Machine(file)
         try:
             for opcode, argument, _ in pickletools.genops(file.pickle()):
-                if opcode.name == "STOP":
-                    return machine.stack.pop()
                 if opcode.name not in OPCODES:
                     what = f"its pickle has the opcode {opcode.name}"
                     raise InputError(file.where, what, "only what tensors and plain containers need is read")
                 OPCODES[opcode.name](machine, argument)
+            return machine.stack.pop()
         except FAULTS as error:
             raise file.damaged(error) from error
-    raise AssertionError("genops ends with STOP, or raises")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ def _constant(value: object) -> Operation:
 
 Operation = Callable[[_Machine, Any], None]
 OPCODES: dict[str, Operation] = {
-    "PROTO": lambda _, __: None,
+    **dict.fromkeys(("PROTO", "STOP"), lambda _, __: None),
     "MARK": _Machine.mark,
     "GLOBAL": _Machine.name,
     "BINPERSID": _Machine.storage,
