@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 import typer
 
-from simulator.cli import trace
+from simulator.cli import trace, validate
+from simulator.cli.calibrate import calibrate
 from simulator.cli.fetch import fetch
 from simulator.cli.lists import list_, schema
 from simulator.cli.locality import locality
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="Replay recorded MoE routing through a model of GPU, CPU and SSD memory.",
 )
 app.command("run")(run)
+app.command("calibrate")(calibrate)
 app.command("plot")(plot)
 app.command("list")(list_)
 app.command("schema")(schema)
@@ -37,6 +39,7 @@ trace.app.command("record")(record)
 trace.app.command("synth")(synth)
 trace.app.command("locality")(locality)
 app.add_typer(trace.app, name="trace")
+app.add_typer(validate.app, name="validate")
 
 
 def _version(value: bool) -> None:

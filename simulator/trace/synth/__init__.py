@@ -1,0 +1,1 @@
+"""Synthetic traces: a generative model of routing, and its fit to a trace or to published statistics."""
