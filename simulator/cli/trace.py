@@ -1,8 +1,9 @@
-"""``moesim trace``: import, inspect and check recorded traces."""
+"""``moesim trace``: import, inspect, check and edit recorded traces."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +14,13 @@ from simulator.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-app = typer.Typer(no_args_is_help=True, help="Import, inspect and check recorded routing traces.")
+    from simulator.trace.core import Trace
+
+app = typer.Typer(no_args_is_help=True, help="Import, inspect, check and edit recorded routing traces.")
 
 TracePath = Annotated[Path, typer.Argument(metavar="TRACE", help="a .parquet trace")]
+OutPath = Annotated[Path, typer.Option("--out", "-o", help="the .parquet to write")]
+Force = Annotated[bool, typer.Option("--force", help="replace what is there")]
 
 
 @app.command("import")
@@ -23,7 +28,7 @@ def import_(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="file or folder that another tool recorded")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="the .parquet to write")],
+    out: OutPath,
     format_name: Annotated[
         str | None,
         typer.Option("--format", help="one of `list formats` (default: recognised where that is certain)"),
@@ -71,10 +76,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
 ) -> None:
     """Show what a trace holds, and how much its routing repeats and concentrates."""
-    from simulator.trace.info import summary
-    from simulator.trace.parquet import read_trace
+    from simulator.trace.info import summarise
 
-    facts = {**summary(read_trace(trace)), "file_bytes": trace.stat().st_size}
+    facts = {**summarise(_chunks(trace)), "file_bytes": trace.stat().st_size}
     if as_json:
         print(json.dumps(facts, indent=2))
         return
@@ -86,10 +90,112 @@ def info(
 @app.command()
 def validate(trace: TracePath) -> None:
     """Check a trace; says nothing but ok, or the first fault and where it is."""
-    from simulator.trace.parquet import read_trace
-
-    n_tokens = read_trace(trace).n_tokens
+    n_tokens = sum(chunk.n_tokens for chunk in _chunks(trace))
     print(f"{trace}: ok, {n_tokens} tokens")
+
+
+@app.command("slice")
+def slice_(
+    trace: TracePath,
+    out: OutPath,
+    sequences: Annotated[str | None, typer.Option(help="sequences to keep, such as 0:8,12 (not 8)")] = None,
+    positions: Annotated[
+        str | None, typer.Option("--tokens", help="positions to keep of each sequence, such as 0:512")
+    ] = None,
+    phase: Annotated[str | None, typer.Option(help="prefill or decode")] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="neighbouring MoE layers to keep, by the model's numbers, such as 0:8")
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option("--without", help="a part to leave out, of those that `info` says it offers"),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Keep some sequences, tokens, layers or columns of a trace, whatever its size."""
+    from simulator.errors import did_you_mean
+    from simulator.trace.edit import OFFERED, check_target, described, write_chunks
+    from simulator.trace.ranges import parse_ranges
+    from simulator.trace.slice_ import PHASES, Cut, cut
+
+    if phase and phase not in PHASES:
+        raise InputError("--phase", f"'{phase}'", did_you_mean(phase, PHASES))
+    for name in drop or []:
+        if name not in OFFERED:
+            raise InputError("--without", f"'{name}'", did_you_mean(name, OFFERED))
+    texts = {"--sequences": sequences, "--tokens": positions, "--layers": layers}
+    ranges = {option: parse_ranges(option, text) if text else None for option, text in texts.items()}
+    choice = Cut(
+        sequences=ranges["--sequences"],
+        positions=ranges["--tokens"],
+        phase=phase,
+        layers=ranges["--layers"],
+        drop=tuple(drop or ()),
+    )
+    if not str(choice):
+        raise InputError("slice", "nothing says what to keep", "see moesim trace slice --help")
+    check_target(out, [trace], force=force)
+    chunks = cut(_chunks(trace), choice, described(trace))
+    print(f"{out}: {write_chunks(chunks, out)} tokens of {trace}: {choice}")
+
+
+@app.command()
+def merge(
+    traces: Annotated[list[Path], typer.Argument(metavar="TRACE...", help="two .parquet traces or more")],
+    out: OutPath,
+    common: Annotated[
+        bool, typer.Option("--common", help="leave out columns that not all of them have")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Join traces of one model; their sequences are renumbered in the order given."""
+    from simulator.trace.edit import check_target, write_chunks
+    from simulator.trace.merge import merge as merge_chunks
+
+    check_target(out, traces, force=force)
+    n_tokens = write_chunks(merge_chunks(traces, common=common, read=_chunks), out)
+    print(f"{out}: {n_tokens} tokens of {len(traces)} traces")
+
+
+@app.command()
+def anonymise(
+    trace: TracePath,
+    out: OutPath,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--permute-experts", metavar="SEED", min=0, help="renumber the experts of each layer too"
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Leave out token ids, prompt source and notes; routing itself still tells of the text."""
+    from simulator.trace.anonymise import anonymise as anonymised
+    from simulator.trace.edit import check_target, write_chunks
+
+    check_target(out, [trace], force=force)
+    print(f"{out}: {write_chunks(anonymised(_chunks(trace), seed), out)} tokens")
+
+
+def _chunks(trace: Path) -> Iterator[Trace]:
+    """Read a trace chunk by chunk; on a terminal, say how far it is."""
+    from simulator.trace.stream import read_chunks
+
+    return _counted(read_chunks(trace), trace.name)
+
+
+def _counted(chunks: Iterable[Trace], name: str) -> Iterator[Trace]:
+    """Show on a terminal how many tokens have gone by."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} tokens"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=None)
+        for chunk in chunks:
+            yield chunk
+            progress.advance(task, chunk.n_tokens)
 
 
 def _pair(text: str) -> tuple[str, str]:

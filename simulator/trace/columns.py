@@ -9,6 +9,7 @@ model's own numbers). What belongs to a token (``sequence``, ``position``, ``pha
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -74,13 +75,10 @@ def to_table(trace: Trace) -> Any:
 
 
 def from_table(table: Any, header: TraceHeader, where: str) -> Trace:
-    """Return the trace that a table holds. Errors: InputError where columns contradict the header."""
+    """Return the trace of a table of whole tokens. Errors: InputError where columns contradict the header."""
     check_columns(table.schema, header, where)
     n_layers = header.n_layers
-    n_tokens, rest = divmod(table.num_rows, n_layers)
-    if rest:
-        hint = f"a whole number of tokens of {n_layers} MoE layers each"
-        raise InputError(where, f"{table.num_rows} rows", hint)
+    n_tokens = table.num_rows // n_layers
     arrays: dict[str, Array] = {}
     for name in table.column_names:
         values = _values(table.column(name), name, where).reshape(n_tokens, n_layers, _width(name, header))
@@ -94,11 +92,19 @@ def from_table(table: Any, header: TraceHeader, where: str) -> Trace:
             arrays[name] = values[:, 0, 0].copy()
         else:
             arrays[name] = values.astype(np.int16 if ROW_TYPES[_stem(name)] is IDS else values.dtype)
-    depths = range(1, 1 + _depth(table.column_names))
-    predicted = tuple(arrays.pop(f"predicted_{d}") for d in depths)
-    names = [f"predicted_weights_{d}" for d in depths]
-    weights = tuple(arrays.pop(name) for name in names if name in arrays)
-    return Trace(header=header, **arrays, predicted=predicted, predicted_weights=weights, source=where)
+    return from_arrays(arrays, header, where)
+
+
+def from_arrays(arrays: Mapping[str, Array], header: TraceHeader, source: str) -> Trace:
+    """Return the trace of arrays by column name: the inverse of ``arrays_of``."""
+    plain: dict[str, Any] = {
+        name: array for name, array in arrays.items() if not name.startswith("predicted")
+    }
+    ahead: dict[str, Any] = {
+        stem: tuple(arrays[f"{stem}_{d}"] for d in range(1, 1 + len(arrays)) if f"{stem}_{d}" in arrays)
+        for stem in ("predicted", "predicted_weights")
+    }
+    return Trace(header=header, **plain, **ahead, source=source)
 
 
 def check_columns(schema: Any, header: TraceHeader, where: str) -> None:

@@ -15,17 +15,24 @@ from typing import Any, Self
 from simulator.errors import InputError
 from simulator.trace.columns import TOKEN_COLUMNS, from_table, to_table
 from simulator.trace.core import Trace, TraceHeader
-from simulator.trace.header import HEADER_KEY, read_header
+from simulator.trace.footer import MOST_STRING, open_trace
+from simulator.trace.header import HEADER_KEY
+from simulator.trace.parts import n_bytes, take
+from simulator.trace.seam import Seam
 from simulator.trace.validate import validate
+
+GROUP_BYTES = 64 * 2**20
+# A simulation needs all of a trace: this much is 7 million tokens of Qwen3-30B-A3B with weights.
+MOST_BYTES = 16 * 2**30
 
 
 class TraceWriter:
     """Write a trace chunk by chunk: ``with TraceWriter(path) as w: w.append(chunk)``.
 
     Each chunk is a Trace with the same header and columns, whose tokens follow those of the chunk
-    before it; it becomes one row group. The file takes its name when the block ends well; when it
-    does not, nothing is left. Errors: InputError (invalid chunk, chunk that does not follow, no
-    chunk at all, a folder that is not there).
+    before it; it becomes one row group, or several where it is large. The file takes its name when
+    the block ends well; when it does not, nothing is left. Errors: InputError (invalid chunk, chunk
+    that does not follow, no chunk at all, a folder that is not there).
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -33,7 +40,7 @@ class TraceWriter:
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._writer: Any = None
         self._header: TraceHeader | None = None
-        self._last: tuple[int, int, int] | None = None
+        self._seam = Seam(str(self.path))
 
     def __enter__(self) -> Self:
         """Check that the target can be written."""
@@ -46,17 +53,17 @@ class TraceWriter:
         return self
 
     def append(self, chunk: Trace) -> None:
-        """Validate ``chunk`` and write it as one row group."""
+        """Validate ``chunk`` and write it, in row groups of at most ``GROUP_BYTES`` of arrays."""
         validate(chunk)
-        self._check_follows(chunk)
-        table = to_table(chunk)
-        if self._writer is None:
-            self._open(table.schema, chunk.header)
-        elif not table.schema.equals(self._writer.schema.remove_metadata()):
+        if self._header not in (None, chunk.header):
             raise InputError(
-                str(self.path), "a chunk has other columns than the first", "the same in all chunks"
+                str(self.path), "a chunk has another header than the first", "the same in all chunks"
             )
-        self._writer.write_table(table, row_group_size=table.num_rows)
+        self._header = chunk.header
+        self._seam.check(chunk)
+        step = max(GROUP_BYTES * chunk.n_tokens // n_bytes(chunk), 1)
+        for start in range(0, chunk.n_tokens, step):
+            self._write(to_table(take(chunk, slice(start, start + step))), chunk.header)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
@@ -68,25 +75,21 @@ class TraceWriter:
             elif kind is None:
                 raise InputError(str(self.path), "no tokens were recorded", "nothing was written")
             if kind is None:
+                with self._partial.open("rb") as whole:
+                    os.fsync(whole.fileno())
                 self._partial.replace(self.path)
         finally:
             self._partial.unlink(missing_ok=True)
 
-    def _check_follows(self, chunk: Trace) -> None:
-        """Check the seam between the last chunk and this one."""
-        if self._header not in (None, chunk.header):
+    def _write(self, table: Any, header: TraceHeader) -> None:
+        """Write a row group."""
+        if self._writer is None:
+            self._open(table.schema, header)
+        elif not table.schema.equals(self._writer.schema.remove_metadata()):
             raise InputError(
-                str(self.path), "a chunk has another header than the first", "the same in all chunks"
+                str(self.path), "a chunk has other columns than the first", "the same in all chunks"
             )
-        first, last = ((int(chunk.sequence[i]), int(chunk.phase[i]), int(chunk.position[i])) for i in (0, -1))
-        if self._last is not None:
-            (sequence, phase, position), before = first, self._last
-            if sequence < before[0] or (
-                sequence == before[0] and (phase < before[1] or position <= before[2])
-            ):
-                place = f"sequence {sequence} position {position}"
-                raise InputError(str(self.path), f"{place} does not follow the last chunk", "append in order")
-        self._header, self._last = chunk.header, last
+        self._writer.write_table(table, row_group_size=table.num_rows)
 
     def _open(self, schema: Any, header: TraceHeader) -> None:
         """Open the partial file for the columns of the first chunk."""
@@ -96,9 +99,13 @@ class TraceWriter:
         whole = [name for name in schema.names if name not in lists]
         rare = [f"{name}.list.element" for name in lists if name.startswith("recorded_")]
         split = [f"{name}.list.element" for name in lists if not name.startswith("recorded_")]
+        said = header.model_dump_json().encode()
+        if len(said) > MOST_STRING // 4:  # stored twice, once in base64 with the columns' names
+            hint = f"at most {MOST_STRING // 4:,}: shorten its notes"
+            raise InputError(str(self.path), f"a header of {len(said):,} bytes", hint)
         self._writer = pq.ParquetWriter(
             self._partial,
-            schema.with_metadata({HEADER_KEY: header.model_dump_json().encode()}),
+            schema.with_metadata({HEADER_KEY: said}),
             compression="zstd",
             compression_level=9,
             use_dictionary=whole + rare,
@@ -114,33 +121,17 @@ def write_trace(trace: Trace, path: str | os.PathLike[str]) -> None:
 
 
 def read_trace(path: str | os.PathLike[str]) -> Trace:
-    """Read and validate a trace. Errors: InputError (absent, truncated, foreign, contradictory)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    """Read and validate a whole trace.
 
+    Errors: InputError (absent, truncated, foreign, contradictory, more than MOST_BYTES of arrays).
+    """
     where = str(path)
-    if not Path(path).is_file():
-        raise InputError(where, "no such file", "give a .parquet trace, or import one: moesim trace import")
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            header = read_header(file.schema_arrow.metadata or {}, where)
-            table = file.read()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise InputError(
-            where, f"not a whole Parquet file ({reason})", "it may be truncated: write it again"
-        ) from error
-    trace = from_table(table, header, where)
+    with open_trace(path) as opened:
+        size = opened.n_tokens * opened.token_bytes
+        if size > MOST_BYTES:
+            hint = f"at most {MOST_BYTES:,} at once: cut it with moesim trace slice"
+            raise InputError(where, f"takes {size:,} bytes in memory", hint)
+        table = opened.file.read()
+    trace = from_table(table, opened.header, where)
     validate(trace)
     return trace
-
-
-def read_trace_header(path: str | os.PathLike[str]) -> TraceHeader:
-    """Read what a trace says of itself, without its rows. Errors: InputError (absent, foreign)."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return read_header(pq.read_schema(path).metadata or {}, str(path))
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(str(path), "not a whole Parquet file") from error
