@@ -1,4 +1,4 @@
-"""Tiny randomly initialised models of five families, and their routing by plain formulas."""
+"""Tiny randomly initialised models of seven families, and their routing by plain formulas."""
 
 from __future__ import annotations
 
@@ -119,6 +119,48 @@ FAMILIES = {
         (0, 1, 2, 3, 4),
         3 * 32 * 16,
     ),
+    "qwen2_moe": Family(
+        lambda: library.Qwen2MoeConfig(
+            **COMMON,
+            intermediate_size=48,
+            moe_intermediate_size=16,
+            shared_expert_intermediate_size=24,
+            num_hidden_layers=5,
+            num_experts=16,
+            num_experts_per_tok=4,
+            norm_topk_prob=False,
+            mlp_only_layers=[0],
+        ),
+        plain_softmax,
+        "softmax",
+        "softmax",
+        (1, 2, 3, 4),
+        3 * 32 * 16,
+    ),
+    "deepseek_v2": Family(
+        lambda: library.DeepseekV2Config(
+            **{**COMMON, "num_key_value_heads": 4},
+            intermediate_size=48,
+            moe_intermediate_size=16,
+            num_hidden_layers=5,
+            first_k_dense_replace=1,
+            n_routed_experts=16,
+            num_experts_per_tok=4,
+            topk_method="greedy",
+            n_shared_experts=1,
+            routed_scaling_factor=1.0,
+            kv_lora_rank=16,
+            q_lora_rank=16,
+            qk_rope_head_dim=8,
+            qk_nope_head_dim=8,
+            v_head_dim=8,
+        ),
+        plain_softmax,
+        "softmax",
+        "softmax",
+        (1, 2, 3, 4),
+        3 * 32 * 16,
+    ),
     "deepseek_v3": Family(
         lambda: library.DeepseekV3Config(
             **{**COMMON, "num_key_value_heads": 4},
@@ -170,29 +212,33 @@ def build(family: str) -> Any:
     torch.manual_seed(7)
     model = library.AutoModelForCausalLM.from_config(FAMILIES[family].config()).eval()
     with torch.no_grad():
-        for module in model.modules():
-            if type(module).__name__.endswith(("TopKRouter", "TopkRouter")):
-                module.weight.normal_(std=0.3)
-                if hasattr(module, "bias"):
-                    module.bias.normal_(std=0.5)
-                if hasattr(module, "e_score_correction_bias"):
-                    module.e_score_correction_bias.normal_(std=0.3)
+        for router in routers(model):
+            router.weight.normal_(std=0.3)
+            if getattr(router, "bias", None) is not None:
+                router.bias.normal_(std=0.5)
+            if hasattr(router, "e_score_correction_bias"):
+                router.e_score_correction_bias.normal_(std=0.3)
     return model
+
+
+def routers(model: Any) -> list[Any]:
+    """Return what holds the router's weight, layer by layer: its name is all that versions share."""
+    blocks = [getattr(layer, "mlp", None) or layer.block_sparse_moe for layer in model.model.layers]
+    found = [getattr(block, "gate", None) or getattr(block, "router", None) for block in blocks]
+    return [router for router in found if router is not None]
 
 
 def gate_inputs(model: Any, tokens: list[int]) -> tuple[list[Any], list[Array]]:
     """Return the routers, and what each is fed in one unpadded, uncached pass, [tokens, hidden]."""
-    routers, inputs, handles = [], [], []
-    for module in model.modules():
-        if type(module).__name__.endswith(("TopKRouter", "TopkRouter")):
-            routers.append(module)
-            handles.append(
-                module.register_forward_pre_hook(
-                    lambda _module, args: inputs.append(args[0].reshape(-1, 32).double().numpy())
-                )
-            )
+    inputs: list[Array] = []
+    handles = [
+        router.register_forward_pre_hook(
+            lambda _module, args: inputs.append(args[0].reshape(-1, 32).double().numpy())
+        )
+        for router in routers(model)
+    ]
     with torch.inference_mode():
         model(input_ids=torch.tensor([tokens]), use_cache=False)
     for handle in handles:
         handle.remove()
-    return routers, inputs
+    return routers(model), inputs

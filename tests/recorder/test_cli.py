@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="the recorder needs torch: pip install 'moesim[record]'")
+torch = pytest.importorskip("torch", reason="the recorder needs torch: pip install 'moesim[record]'")
 transformers = pytest.importorskip(
     "transformers", reason="the recorder needs transformers: pip install 'moesim[record]'"
 )
-tokenizers = pytest.importorskip("tokenizers")
 
-from simulator.cli.record import record
+from simulator.cli.record import Dtype, record
 from simulator.errors import InputError
 from simulator.trace.parquet import read_trace
-from tests.recorder.models import COMMON, build
-
-
-def save_tokenizer(folder: Path) -> None:
-    words = {"[UNK]": 0, "the": 1, "mill": 2, "stood": 3, "still": 4, "and": 5, "river": 6, "ran": 7}
-    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))  # noqa: S106
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    transformers.PreTrainedTokenizerFast(tokenizer_object=inner).save_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny OLMoE on disk, with a tokenizer of eight words."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-olmoe"
-    build("olmoe").save_pretrained(folder)
-    save_tokenizer(folder)
-    return folder
-
-
-@pytest.fixture
-def options(folder: Path, tmp_path: Path) -> dict[str, Any]:
-    prompts = tmp_path / "prompts.txt"
-    prompts.write_text("the mill stood still\nthe river ran\nand the mill\n")
-    return {"model": folder, "prompts": prompts, "output": tmp_path / "t.parquet", "decode": 6}
+from tests.recorder.conftest import save_tokenizer
+from tests.recorder.models import COMMON
 
 
 def test_the_file_holds_the_recording(options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +60,13 @@ def test_rounding_is_small_and_said(options: dict[str, Any]) -> None:
         assert len(np.unique(got)) < len(np.unique(want))
 
 
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_without_the_extra(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == package else name)
+    with pytest.raises(InputError, match=rf"needs {package}; pip install 'moesim\[record\]'"):
+        record(**options)
+
+
 def test_no_model_folder(options: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is no model folder"):
         record(**options | {"model": tmp_path / "none"})
@@ -117,21 +102,63 @@ def test_more_tokens_than_the_context(options: dict[str, Any]) -> None:
         record(**options | {"decode": 125})
 
 
-def test_nothing_is_left_of_a_recording_that_fails(
-    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99", "cuda"])
+def test_a_device_that_is_not_there(options: dict[str, Any], device: str) -> None:
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(
+        InputError, match=f"--device: '{device}' does not work here: .*; cpu, or cuda"
+    ) as said:
+        record(**options, device=device)
+    assert "\n" not in str(said.value)
+
+
+def test_a_device_that_is_full(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from simulator.trace.recorders import record as recording
 
-    whole = recording.to_trace
-    calls = []
+    def out_of_memory(*_args: Any, **_options: Any) -> None:
+        raise torch.OutOfMemoryError
 
-    def fail_at_the_second(*args: Any) -> Any:
-        calls.append(args)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return whole(*args)
-
-    monkeypatch.setattr(recording, "to_trace", fail_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(recording, "run_batch", out_of_memory)
+    with pytest.raises(InputError, match="batch 1: the memory of the device is full; a smaller --batch"):
         record(**options)
-    assert [file.name for file in options["output"].parent.iterdir()] == ["prompts.txt"]
+
+
+@pytest.mark.parametrize("dtype", [Dtype.BFLOAT16, Dtype.FLOAT16])
+def test_half_precision(options: dict[str, Any], dtype: Dtype) -> None:
+    record(**options, dtype=dtype, batch=3, keep_text=True)
+    half = read_trace(options["output"])
+    assert half.header.precision == dtype.value and half.header.expert_bytes == (2 * 3 * 32 * 16,) * 5
+    record(**options | {"output": options["output"].with_name("whole.parquet")}, batch=3, keep_text=True)
+    whole = read_trace(options["output"].with_name("whole.parquet"))
+    first = np.flatnonzero(half.position == 0)  # nothing was drawn before it
+    same = np.sort(half.experts[first]) == np.sort(whole.experts[first])
+    assert same.mean() > 0.9
+    assert half.weights is not None and whole.weights is not None
+    np.testing.assert_allclose(
+        np.sort(half.weights[first]).astype(float), np.sort(whole.weights[first]), rtol=0.05
+    )
+
+
+def test_the_text_is_left_out_unless_asked_for(options: dict[str, Any]) -> None:
+    record(**options)
+    trace = read_trace(options["output"])
+    assert trace.token_id is None and "token_ids" not in trace.offers()
+    raw = options["output"].read_bytes()
+    assert b"mill" not in raw and b"token_id" not in raw
+    kept = options["output"].with_name("kept.parquet")
+    record(**options | {"output": kept}, keep_text=True)
+    other = read_trace(kept)
+    assert other.token_id is not None and other.token_id[:4].tolist() == [1, 2, 3, 4]
+    np.testing.assert_array_equal(other.experts, trace.experts)
+
+
+def test_progress_has_tokens_and_time_left(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    record(**options)
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "28 of 28 tokens" in said and re.search(r"left 0:00:00", said)

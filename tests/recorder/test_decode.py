@@ -11,8 +11,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the recorder needs torch: pip install 'moesim[record]'")
 pytest.importorskip("transformers", reason="the recorder needs transformers: pip install 'moesim[record]'")
 
-from simulator.trace.recorders.gates import find_gates, is_router
+from simulator.trace.recorders.gates import find_gates
 from simulator.trace.recorders.hooks import RouterHooks
+from simulator.trace.recorders.routers import find_routers
 from simulator.trace.recorders.sampling import Sampler
 from tests.recorder.models import build
 from tests.recorder.tools import PROMPTS, assert_same, record_all
@@ -74,25 +75,31 @@ def test_a_stop_token_ends_its_own_sequence_and_is_not_recorded(olmoe: Any) -> N
         assert ended.token_id[ended.sequence == sequence].tolist() == whole[: len(prompt)] + kept
 
 
+def test_a_batch_whose_sequences_have_all_ended_ends(olmoe: Any) -> None:
+    ended = record_all(olmoe, decode=8, batch=3, stop=frozenset(range(96)))
+    assert ended.n_tokens == sum(map(len, PROMPTS)) and not ended.phase.any()
+
+
 def test_no_decoding_records_the_prompt(olmoe: Any) -> None:
     trace = record_all(olmoe, decode=0, predict=0)
     assert trace.n_tokens == sum(map(len, PROMPTS)) and not trace.phase.any() and not trace.predicted
 
 
 def test_predicting_fires_no_hook() -> None:
-    model = build("deepseek_v3")
-    gates, fired = find_gates(model, PROMPTS[0]), Counter[int]()
+    model = build("qwen3_moe")
+    gates, fired = find_gates(model, PROMPTS[0]), Counter[str]()
     handles = [
-        module.register_forward_hook(lambda module, _args, _output: fired.update([id(module)]))
-        for module in model.modules()
-        if is_router(module)
+        router.module.register_forward_hook(
+            lambda _module, _args, _output, name=router.name: fired.update([name])
+        )
+        for router in gates.routers
     ]
     with torch.inference_mode(), RouterHooks(gates, predict=3) as hooks:
         out = model(input_ids=torch.tensor([PROMPTS[0]]), output_router_logits=True)
         rows = hooks.take()
     assert set(fired.values()) == {1} and len(fired) == len(gates.routers)
     assert len(out.router_logits) == len(gates.routers)
-    assert rows["experts"].shape == (len(PROMPTS[0]), 5, 4)
+    assert rows["experts"].shape == (len(PROMPTS[0]), 4, 4)
     for handle in handles:
         handle.remove()
 
@@ -100,7 +107,8 @@ def test_predicting_fires_no_hook() -> None:
 def test_the_hooks_leave_nothing_behind() -> None:
     model = build("mixtral")
     record_all(model, decode=1)
-    assert not any(module._forward_hooks for module in model.modules() if is_router(module))
+    assert len(find_routers(model)) == 5
+    assert not any(router.module._forward_hooks for router in find_routers(model))
 
 
 def test_a_pass_that_was_not_taken_is_an_error(olmoe: Any) -> None:

@@ -39,3 +39,46 @@ def test_a_dense_model_is_refused() -> None:
     )
     with pytest.raises(InputError, match="LlamaForCausalLM: no routers found"):
         find_gates(dense, [1, 2, 3])
+
+
+class ToyTopKRouter(torch.nn.Linear):
+    """A router whose k is 2."""
+
+    def forward(self, hidden: Any) -> Any:
+        logits = super().forward(hidden)
+        best = torch.softmax(logits, dim=-1).topk(2)
+        return logits, best.values, best.indices
+
+
+def toy(n_experts: list[int], name: str = "layers") -> Any:
+    """Return a model of nothing but routers, with so many experts in each."""
+
+    class Toy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            blocks = [torch.nn.ModuleDict({"gate": ToyTopKRouter(4, n)}) for n in n_experts]
+            setattr(self, name, torch.nn.ModuleList(blocks) if name == "layers" else blocks[0])
+
+        def forward(self, input_ids: Any, use_cache: bool) -> None:
+            for module in self.modules():
+                if isinstance(module, ToyTopKRouter):
+                    module(torch.randn(input_ids.shape[1], 4))
+
+    return Toy()
+
+
+def test_layers_of_different_shapes_are_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"Toy: \(experts, k\) differ between layers: \[\(6, 2\), \(8, 2\)\]"
+    ):
+        find_gates(toy([8, 6]), [1, 2, 3])
+
+
+def test_sizes_are_unknown_where_experts_are_elsewhere() -> None:
+    gates = find_gates(toy([8, 8]), [1, 2, 3])
+    assert (gates.moe_layers, gates.expert_bytes, gates.dense_bytes) == ((0, 1), None, None)
+
+
+def test_a_router_in_no_layer_is_refused() -> None:
+    with pytest.raises(InputError, match="this router is in no numbered layer"):
+        find_gates(toy([8], name="block"), [1, 2, 3])

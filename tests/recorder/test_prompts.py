@@ -22,6 +22,15 @@ def test_jsonl_prompts_may_span_lines(tmp_path: Path) -> None:
     assert read_prompts(file) == ["a\nb", "c"]
 
 
+def test_jsonl_conversations_keep_role_and_text(tmp_path: Path) -> None:
+    file = tmp_path / "talks.jsonl"
+    file.write_text(
+        '{"messages": [{"role": "user", "content": "a", "name": "x"}]}\n'
+        '{"prompt": "b", "messages": [{"role": "user", "content": "c"}]}\n'
+    )
+    assert read_prompts(file) == [[{"role": "user", "content": "a"}], "b"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -32,6 +41,11 @@ def test_jsonl_prompts_may_span_lines(tmp_path: Path) -> None:
         ("p.jsonl", b'{"text": "a"}', "p.jsonl:1: has no text under 'prompt'"),
         ("p.jsonl", b'["a"]', "has no text under 'prompt'"),
         ("p.jsonl", b'{"prompt": " "}', "has no text under 'prompt'"),
+        ("p.jsonl", b'{"messages": []}', "'messages' is no list of messages"),
+        ("p.jsonl", b'{"messages": {"role": "user"}}', "'messages' is no list of messages"),
+        ("p.jsonl", b'{"messages": [{"role": "user"}]}', "'messages' is no list of messages"),
+        ("p.jsonl", b'{"messages": ["hello"]}', "'messages' is no list of messages"),
+        ("p.jsonl", b"[" * 100_000, "p.jsonl:1: is not JSON"),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:

@@ -20,7 +20,9 @@ def record_all(model: Any, *, stop: frozenset[int] = frozenset(), **settings: An
     gates = find_gates(model, PROMPTS[0])
     loaded = LoadedModel("tiny", model, None, model.config.num_hidden_layers, 128, stop)
     header = make_header(loaded, gates, dtype="float32")
-    chunks = list(record(model, gates, header, PROMPTS, Settings(**settings), stop=stop))
+    chunks = list(
+        record(model, gates, header, PROMPTS, Settings(**{"keep_text": True, **settings}), stop=stop)
+    )
     arrays: dict[str, Any] = {
         name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in ARRAYS
     }

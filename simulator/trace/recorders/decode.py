@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from simulator.trace.recorders.hooks import RouterHooks, Rows, join
+from simulator.trace.recorders.hooks import RouterHooks, Rows
+from simulator.trace.recorders.prompts import Tokens
 from simulator.trace.recorders.sampling import Sampler
 
 
@@ -25,15 +26,11 @@ class Recorded:
     n_prompt: int
     parts: list[Rows] = field(default_factory=list)
 
-    def rows(self) -> Rows:
-        """Return the routing of all tokens, [tokens, L, width] each."""
-        return join(self.parts)
-
 
 def run_batch(
     model: nn.Module,
     hooks: RouterHooks,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Tokens],
     samplers: Sequence[Sampler],
     *,
     decode: int,
@@ -48,7 +45,7 @@ def run_batch(
     """
     device = next(model.parameters()).device
     ids, mask = left_pad(prompts, device)
-    sequences = [Recorded(list(prompt), len(prompt)) for prompt in prompts]
+    sequences = [Recorded([int(token) for token in prompt], len(prompt)) for prompt in prompts]
     alive = list(range(len(prompts)))
     cache: Any = None
     for step in range(decode + 1):
@@ -82,7 +79,7 @@ def run_batch(
     return sequences
 
 
-def left_pad(prompts: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def left_pad(prompts: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return token ids and attention mask, both [batch, longest prompt], padded on the left with 0."""
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.zeros(len(prompts), longest, dtype=torch.long, device=device)

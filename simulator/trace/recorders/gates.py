@@ -1,9 +1,8 @@
-"""The routers of a model: where they are, how they score, how large their experts are."""
+"""The routers that a model calls: how they score, how large their experts are."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +10,8 @@ import torch
 from torch import nn
 
 from simulator.errors import InputError
+from simulator.trace.recorders.prompts import Tokens
+from simulator.trace.recorders.routers import Router, Routing, find_routers
 
 Scoring = Literal["softmax", "sigmoid"]
 WeightKind = Literal["softmax", "renormalised", "sigmoid"]
@@ -27,7 +28,7 @@ class Gates:
     header). Bytes have one entry a MoE layer, None where a router has no ``experts`` beside it.
     """
 
-    routers: tuple[nn.Module, ...]
+    routers: tuple[Router, ...]
     moe_layers: tuple[int, ...]
     n_experts: int
     top_k: int
@@ -46,23 +47,20 @@ def score(scoring: Scoring, logits: torch.Tensor) -> torch.Tensor:
     return torch.softmax(logits.float(), dim=-1) if scoring == "softmax" else logits.float().sigmoid()
 
 
-def is_router(module: nn.Module) -> bool:
-    """Tell whether a module is a router of transformers 5: ``(logits, scores, indices)`` come out."""
-    return type(module).__name__.endswith(("TopKRouter", "TopkRouter"))
-
-
-def find_gates(model: nn.Module, tokens: Sequence[int]) -> Gates:
+def find_gates(model: nn.Module, tokens: Tokens) -> Gates:
     """Return the routers that a short pass over ``tokens`` calls, and what their outputs show.
 
     Raises InputError where no router is called, or where experts or k differ between layers.
     """
-    found: list[tuple[str, nn.Module, tuple[torch.Tensor, ...]]] = []
+    found: list[tuple[Router, Routing]] = []
     handles = [
-        module.register_forward_hook(
-            lambda module, _args, output, name=name: found.append((name, module, output))
+        router.module.register_forward_hook(
+            lambda _module, args, kwargs, output, router=router: found.append(
+                (router, router.seen(args, kwargs, output))
+            ),
+            with_kwargs=True,
         )
-        for name, module in model.named_modules()
-        if is_router(module)
+        for router in find_routers(model)
     ]
     try:
         with torch.inference_mode():
@@ -73,23 +71,21 @@ def find_gates(model: nn.Module, tokens: Sequence[int]) -> Gates:
             handle.remove()
     where = type(model).__name__
     if not found:
-        raise InputError(where, "no routers found", "modules named *TopKRouter, transformers 5 or later")
-    if any(not isinstance(output, tuple) or len(output) != 3 for _, _, output in found):
-        raise InputError(where, "its routers do not return (logits, scores, indices)", "update transformers")
-    shapes = {(output[0].shape[-1], output[2].shape[-1]) for _, _, output in found}
+        raise InputError(where, "no routers found", "a model with MoE layers of a family that is known")
+    shapes = {(logits.shape[-1], ids.shape[-1]) for _, (logits, _, ids) in found}
     if len(shapes) > 1:
         raise InputError(
             where, f"(experts, k) differ between layers: {sorted(shapes)}", "every layer must have the same"
         )
     n_experts, top_k = shapes.pop()
-    logits, scores, indices = (torch.cat([output[i].cpu() for _, _, output in found]) for i in range(3))
+    logits, scores, indices = (torch.cat([routing[i].cpu() for _, routing in found]) for i in range(3))
     scoring, weights = classify(logits, scores, indices)
-    sizes = [layer_bytes(model, name, n_experts) for name, _, _ in found]
+    sizes = [layer_bytes(model, router.name, n_experts) for router, _ in found]
     known = [size for size in sizes if size is not None]
     complete = len(known) == len(sizes)
     return Gates(
-        routers=tuple(module for _, module, _ in found),
-        moe_layers=tuple(int(_layer(name)[1]) for name, _, _ in found),
+        routers=tuple(router for router, _ in found),
+        moe_layers=tuple(int(_layer(router.name)[1]) for router, _ in found),
         n_experts=n_experts,
         top_k=top_k,
         scoring=scoring,

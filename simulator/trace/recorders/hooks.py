@@ -38,7 +38,7 @@ class RouterHooks:
             def hook(_module: nn.Module, args: Any, kwargs: Any, output: Any, layer: int = layer) -> None:
                 self._record(layer, args, kwargs, output)
 
-            self._handles.append(router.register_forward_hook(hook, with_kwargs=True))
+            self._handles.append(router.module.register_forward_hook(hook, with_kwargs=True))
         return self
 
     def __exit__(
@@ -60,18 +60,18 @@ class RouterHooks:
             name: torch.stack([layer[name] for layer in layers], dim=1).cpu().numpy() for name in layers[0]
         }
 
-    def _record(self, layer: int, args: Any, kwargs: Any, output: tuple[torch.Tensor, ...]) -> None:
+    def _record(self, layer: int, args: Any, kwargs: Any, output: Any) -> None:
         """Keep one router's output, and what the next routers say of its input."""
         if layer in self._layers:
             message = f"router {layer} ran twice in one pass"
             raise RuntimeError(message)
-        logits, scores, indices = output
+        logits, scores, indices = self.gates.routers[layer].seen(args, kwargs, output)
         kept = {"experts": indices.to(torch.int16), "weights": scores.to(torch.float16)}
         kept["gate_top"], kept["gate_top_p"] = self._gate_top(logits)
         for distance in range(1, self.predict + 1):
             ids, weights = torch.full_like(kept["experts"], MISSING), torch.zeros_like(kept["weights"])
             if layer + distance < len(self.gates.routers):
-                _, scores, indices = self.gates.routers[layer + distance].forward(*args, **kwargs)
+                _, scores, indices = self.gates.routers[layer + distance].asked(args, kwargs)
                 ids, weights = indices.to(torch.int16), scores.to(torch.float16)
             kept[f"predicted_{distance}"], kept[f"predicted_weights_{distance}"] = ids, weights
         self._layers[layer] = kept

@@ -1,8 +1,8 @@
-"""A model folder of Hugging Face transformers 5: the model, its tokens, the trace's header."""
+"""A model folder of Hugging Face transformers: the model in memory, the trace's header."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,27 @@ class LoadedModel:
     stop: frozenset[int]
 
 
+def check_device(device: str) -> None:
+    """Raise InputError where torch does not know a device, or the machine does not have it."""
+    try:
+        torch.ones(1, device=device).item()
+    except Exception as fault:  # each device raises its own kind
+        said = str(fault).strip().split("\n")[0] or type(fault).__name__
+        raise InputError("--device", f"'{device}' does not work here: {said}", "cpu, or cuda") from fault
+
+
 def load(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
     """Return the causal language model of a folder; nothing is downloaded.
 
     Raises InputError where the folder has no model or no tokenizer, or the device is absent.
     """
     if not (folder / "config.json").is_file():
-        raise InputError(str(folder), "is no model folder", "it needs config.json, weights and a tokenizer")
+        raise InputError(
+            str(folder),
+            "is no model folder",
+            "it needs config.json, weights and a tokenizer, as hf download --local-dir leaves them",
+        )
+    check_device(device)
     library: Any = transformers  # its annotations do not stand strict checking
     library.utils.logging.disable_progress_bar()
     try:
@@ -58,19 +72,19 @@ def load(folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Loaded
     )
 
 
-def tokenize(model: LoadedModel, prompts: Sequence[str], decode: int) -> list[list[int]]:
-    """Return the token ids of prompts; raises InputError where one does not fit the context."""
-    encoded: list[list[int]] = [model.tokenizer(prompt)["input_ids"] for prompt in prompts]
-    for number, tokens in enumerate(encoded, start=1):
-        if not tokens:
-            raise InputError(f"prompt {number}", "has no token in this model's vocabulary")
-        if model.context is not None and len(tokens) + decode > model.context:
-            raise InputError(
-                f"prompt {number}",
-                f"{len(tokens)} tokens and {decode} decoded ones exceed the context of {model.context}",
-                "shorten the prompt or lower --decode",
-            )
-    return encoded
+def identity(folder: Path, device: str) -> dict[str, Any]:
+    """Return what decides a recording beside its settings: the model's files, and what computes.
+
+    Weights are known by name, size and time; the threads of a CPU decide how it rounds.
+    """
+    files = sorted((file.name, file.stat()) for file in folder.iterdir() if file.is_file())
+    listed = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in files]
+    return {
+        "model folder": str(folder.resolve()),
+        "digest of its files": hashlib.sha256(repr(listed).encode()).hexdigest()[:16],
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def make_header(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
+from simulator.errors import InputError
 from simulator.trace.core import DECODE, PREFILL, Trace, TraceHeader
 from simulator.trace.recorders.decode import Recorded, run_batch
 from simulator.trace.recorders.gates import Gates
 from simulator.trace.recorders.hooks import RouterHooks, join
+from simulator.trace.recorders.prompts import Tokens
 from simulator.trace.recorders.sampling import Sampler
 
 MANTISSA_BITS = 10
@@ -25,6 +29,7 @@ class Settings:
 
     ``mantissa_bits`` of the 10 of a float16 are kept of ``predicted_weights`` and ``gate_top_p``:
     fewer make a smaller file. The weights of the routing itself are never rounded further.
+    ``keep_text`` records token ids, from which whoever has the tokenizer reads prompts and answers.
     """
 
     decode: int
@@ -34,6 +39,11 @@ class Settings:
     seed: int = 0
     batch: int = 1
     mantissa_bits: int = MANTISSA_BITS
+    keep_text: bool = False
+
+    def batches(self, n_prompts: int) -> range:
+        """Return the numbers of the batches that so many prompts make."""
+        return range(-(-n_prompts // self.batch))
 
     def __str__(self) -> str:
         """Return the settings as a phrase for the trace's notes."""
@@ -48,38 +58,58 @@ def record(
     model: nn.Module,
     gates: Gates,
     header: TraceHeader,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Tokens],
     settings: Settings,
     *,
+    batches: Iterable[int] | None = None,
     stop: frozenset[int] = frozenset(),
     on_tokens: Callable[[int], None] = lambda _recorded: None,
 ) -> Iterator[Trace]:
     """Yield the trace of prompts (token ids), ``settings.batch`` sequences at a time.
 
-    Only one batch is held in memory. ``on_tokens`` is told how many tokens each pass recorded.
+    ``batches`` are the numbers of those to run, all by default; what a batch records depends on
+    no other. Only one is held in memory, and that whole: its sequences run together, but a trace
+    has them one after the other. Its rows are a fraction of the KV cache that it needs anyway.
+    ``on_tokens`` is told how many tokens each pass recorded.
     """
     model.eval()
     with torch.inference_mode(), RouterHooks(gates, settings.predict) as hooks:
-        for first in range(0, len(prompts), settings.batch):
+        for number in settings.batches(len(prompts)) if batches is None else batches:
+            first = number * settings.batch
             batch = prompts[first : first + settings.batch]
             samplers = [
                 Sampler(settings.temperature, settings.top_p, settings.seed, first + row)
                 for row in range(len(batch))
             ]
-            sequences = run_batch(
-                model, hooks, batch, samplers, decode=settings.decode, stop=stop, on_tokens=on_tokens
-            )
+            try:
+                sequences = run_batch(
+                    model, hooks, batch, samplers, decode=settings.decode, stop=stop, on_tokens=on_tokens
+                )
+            except torch.OutOfMemoryError as fault:
+                raise InputError(
+                    f"batch {number + 1}", "the memory of the device is full", "a smaller --batch or --dtype"
+                ) from fault
             yield to_trace(header, sequences, first, settings)
+
+
+def identity(settings: Settings, header: TraceHeader, prompts: Sequence[Tokens]) -> dict[str, Any]:
+    """Return what two recordings must share to be the same: settings, prompts, header."""
+    digest = hashlib.sha256()
+    for prompt in prompts:
+        digest.update(len(prompt).to_bytes(8, "little") + np.asarray(prompt, np.int32).tobytes())
+    told = {f"header {name}": value for name, value in header.model_dump(mode="json").items()}
+    return asdict(settings) | {"digest of the prompts": digest.hexdigest()[:16]} | told
 
 
 def to_trace(header: TraceHeader, sequences: Sequence[Recorded], first: int, settings: Settings) -> Trace:
     """Return recorded sequences, numbered from ``first``, as a trace of tokens in order."""
-    rows = join([sequence.rows() for sequence in sequences])
+    rows = join([part for sequence in sequences for part in sequence.parts])
     lengths = [len(sequence.tokens) for sequence in sequences]
     position = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
     n_prompt = np.repeat([sequence.n_prompt for sequence in sequences], lengths)
     distances = range(1, settings.predict + 1)
     bits = settings.mantissa_bits
+    token_ids = np.concatenate([np.array(sequence.tokens, dtype=np.int32) for sequence in sequences])
     return Trace(
         header=header,
         sequence=np.repeat(np.arange(first, first + len(lengths), dtype=np.int32), lengths),
@@ -93,7 +123,7 @@ def to_trace(header: TraceHeader, sequences: Sequence[Recorded], first: int, set
         ),
         gate_top=rows["gate_top"],
         gate_top_p=rounded(rows["gate_top_p"], bits),
-        token_id=np.concatenate([np.array(sequence.tokens, dtype=np.int32) for sequence in sequences]),
+        token_id=token_ids if settings.keep_text else None,
     )
 
 
