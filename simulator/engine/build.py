@@ -27,6 +27,7 @@ from simulator.engine.workload import Workload, batches
 from simulator.errors import InputError
 from simulator.hardware import HardwareProfile
 from simulator.model.load import TraceModel
+from simulator.model.precision import MAIN
 from simulator.model.spec import ModelSpec
 from simulator.trace.core import Trace, TraceHeader
 
@@ -247,7 +248,7 @@ def _costs(inputs: Inputs) -> Costs:
     precision = inputs.experiment.precision
     if precision.dense is not None:
         model = model.model_copy(update={"dense_precision": precision.dense})
-    experts = [model.main_precision if name == "main" else name for name in precision.experts or ("main",)]
+    experts = [model.main_precision if name == MAIN else name for name in precision.experts or (MAIN,)]
     costs = ModelCosts(model, hardware.main_unit, hardware.compute.cpu, experts)
     for (better, size), (worse, less) in pairwise(zip(experts, map(sum, costs.sizes), strict=True)):
         if less >= size:

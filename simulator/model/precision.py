@@ -22,6 +22,7 @@ _GGUF = (
 _PLAIN = "fp32 32, fp16 16, bf16 16, int8 8, int4 4, int2 2"
 BITS = {name: Fraction(bits) for name, bits in map(str.split, f"{_PLAIN}, {_GGUF}".split(", "))}
 MIXES = ("Q4_K_M",)
+MAIN = "main"  # whatever is the model's own
 
 _BY_LOWER_CASE = {name.lower(): name for name in (*BITS, *MIXES)}
 
@@ -59,5 +60,10 @@ def _uniform(name: str) -> str:
     return known
 
 
+def _of_experts(name: str) -> str:
+    return MAIN if name == MAIN else canonical(name)
+
+
 Precision = Annotated[str, AfterValidator(canonical)]
+ExpertPrecision = Annotated[str, AfterValidator(_of_experts)]
 UniformPrecision = Annotated[str, AfterValidator(_uniform)]
