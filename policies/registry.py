@@ -89,7 +89,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "as-recorded": "policies.routing.as_recorded:AsRecorded",
         "adaptive-gating": "policies.routing.adaptive_gating:AdaptiveGating",
     },
-    "order": {"as-routed": "policies.order.as_routed:AsRouted"},
+    "order": {
+        "as-routed": "policies.order.as_routed:AsRouted",
+        "ascending": "policies.order.ascending:Ascending",
+    },
 }
 
 

@@ -18,7 +18,7 @@ from simulator.config.yaml_file import read_yaml
 from simulator.engine.build import Run
 from simulator.engine.decide import Decision
 from simulator.engine.plan import LinkPlan
-from simulator.runner import Library
+from simulator.library import Library
 from simulator.sweep import expand
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from simulator.config.units import Bytes, BytesPerSecond, Nanoseconds, parse_bytes
-from simulator.model.precision import Precision, UniformPrecision
+from simulator.model.precision import ExpertPrecision, UniformPrecision
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -71,10 +71,7 @@ class Precisions(_Strict):
     """
 
     experts: (
-        Annotated[
-            tuple[Literal["main"] | Precision, ...], Field(min_length=1), AfterValidator(_all_different)
-        ]
-        | None
+        Annotated[tuple[ExpertPrecision, ...], Field(min_length=1), AfterValidator(_all_different)] | None
     ) = None
     shares: tuple[Share, ...] | None = None
     dense: UniformPrecision | None = None
@@ -110,7 +107,7 @@ class Runtime(_Strict):
     ``read_block`` is what one read from the SSD gets (0: all that is asked for).
     """
 
-    overlap: Literal["expert", "layer"] = "expert"
+    overlap: Literal["expert", "in_order", "layer"] = "expert"
     parts: Positive = 1
     parts_order: Literal["expert", "matrix"] = "expert"
     evict: Literal["on_insert", "after_event"] = "on_insert"

@@ -73,7 +73,7 @@ class Overhead:
 class RuntimePlan:
     """How the inference engine moves and computes experts; docs/timing.md §4 and §5."""
 
-    overlap: Literal["expert", "layer"] = "expert"
+    overlap: Literal["expert", "in_order", "layer"] = "expert"
     parts: int = 1
     parts_order: Literal["expert", "matrix"] = "expert"
     evict: Literal["on_insert", "after_event"] = "on_insert"

@@ -187,25 +187,33 @@ class Player:
     def _compute(self, decision: Decision, step: Step, record: Record) -> None:
         layer, n = decision.event.layer, self.n_versions
         ns = {key: self.costs.expert_ns(layer, key % n, tokens) for key, tokens in decision.serve.items()}
-        by_layer = self.runtime.overlap == "layer"
+        by_layer, in_order = self.runtime.overlap == "layer", self.runtime.overlap == "in_order"
         for stage in range(step.stages):
             hits, ready, pending = deque(decision.hits), step.ready[stage], set(step.order)
             batch: deque[int] = deque()  # what runs without waiting
             while hits or batch or pending:
                 if not batch:
                     self.fabric.advance(self.now)
-                    awaited = (
-                        pending.difference(ready, step.held_back) if by_layer or not (hits or ready) else None
-                    )
+                    awaited: set[int] = set()
+                    if in_order:
+                        turn = min(pending.difference(step.held_back).union(hits))
+                        if turn not in hits and turn not in ready:
+                            awaited = {turn}
+                    elif by_layer or not (hits or ready):
+                        awaited = pending.difference(ready, step.held_back)
                     if awaited:
                         self._idle(step, stage, awaited, record)
                         continue
-                    batch.extend(hits)
-                    hits.clear()
-                    if by_layer:
-                        batch.extend(ready)
-                        ready.clear()
-                    elif not batch:
+                    if in_order:
+                        (hits if turn in hits else ready).remove(turn)
+                        batch.append(turn)
+                    elif by_layer or hits:
+                        batch.extend(hits)
+                        hits.clear()
+                        if by_layer:
+                            batch.extend(ready)
+                            ready.clear()
+                    else:
                         batch.append(ready.popleft())
                 key = batch.popleft()
                 pending.discard(key)

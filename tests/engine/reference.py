@@ -1018,16 +1018,27 @@ class Engine:
         def awaited() -> list[Transfer]:
             return [t for t in left.values() if t.asked and not t.ready(stage, n_stages)]
 
+        def turn() -> int:
+            return min(hits + [key for key, transfer in left.items() if transfer.asked])
+
         def may_go_on() -> bool:
+            if self.rt.overlap == "in_order":
+                return turn() in ready()
             return bool(ready()) if self.rt.overlap == "expert" else not awaited()
 
         def label() -> str:
-            return f"stall_{awaited()[0].awaited_link(stage, n_stages).plan.name}"
+            first = left[turn()] if self.rt.overlap == "in_order" else awaited()[0]
+            return f"stall_{first.awaited_link(stage, n_stages).plan.name}"
+
+        def next_ones() -> list[int]:
+            if self.rt.overlap == "in_order":
+                return [turn()]
+            return ready()[:1] if self.rt.overlap == "expert" else ready()
 
         while hits or left:
             yield Waiting(may_go_on, label)
             # Reading: with overlap by layer, all that was queued lands, then all that landed runs
-            for key in ready()[:1] if self.rt.overlap == "expert" else ready():
+            for key in next_ones():
                 transfer = left.pop(key, None)
                 if transfer is None:
                     hits.remove(key)

@@ -70,7 +70,7 @@ def runtime_plans(draw: st.DrawFn, *, exclusive: bool) -> RuntimePlan:
             when=draw(st.sampled_from(["before", "beside"])),
         )
     return RuntimePlan(
-        overlap=draw(st.sampled_from(["expert", "layer"])),
+        overlap=draw(st.sampled_from(["expert", "layer", "in_order"])),
         parts=parts,
         parts_order=draw(st.sampled_from(["expert", "matrix"])) if parts > 1 else "expert",
         evict=draw(st.sampled_from(["on_insert", "on_insert", "after_event"])),

@@ -436,6 +436,19 @@ def test_overhead(
     assert r.passes[1].labels == {**second, "expert_compute": 5}
 
 
+def test_experts_in_order_wait_for_their_turn(run: Run) -> None:
+    # 0 moves until 10; hit 1, ready at once, waits behind it: 10..15, 15..20. By expert it ends at 15.
+    r = run(scenario([[1]], [[1, 0]], runtime=RuntimePlan(overlap="in_order")))
+    assert ends(r) == [15, 15 + 20]
+    assert r.passes[1].labels == {"stall_up": 10, "expert_compute": 10}
+
+
+def test_in_order_passes_over_who_has_no_buffer_yet(run: Run) -> None:
+    # One buffer, and 1 is queued first: it lands at 10, computes until 15; 0 follows, 25, 30.
+    runtime = RuntimePlan(overlap="in_order", staging_buffers=1)
+    assert ends(run(scenario([[1, 0]], gpu=0, runtime=runtime))) == [30]
+
+
 @pytest.mark.parametrize(("overlap", "second"), [("expert", 15), ("layer", 20)])
 def test_overlap(run: Run, overlap: Literal["expert", "layer"], second: int) -> None:
     r = run(scenario([[0]], [[1, 0]], runtime=RuntimePlan(overlap=overlap)))

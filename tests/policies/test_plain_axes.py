@@ -55,3 +55,4 @@ def test_routing_as_recorded_changes_nothing():
 
 def test_order_as_routed_changes_nothing():
     assert list(bound("order", "as-routed", context()).order(DEMAND, [3, 2])) == [3, 2]
+    assert list(bound("order", "ascending", context()).order(DEMAND, [3, 2])) == [2, 3]

@@ -82,8 +82,8 @@ def test_parameters_are_passed_on():
     [
         ("eviction", "lruu", "'lruu'; did you mean 'lru'?"),
         ("eviction", "static_popularity", "'static_popularity'; did you mean 'static-popularity'?"),
-        ("order", "xyz", "'xyz'; allowed: as-routed"),
-        ("order", "x:y", "'x:y'; allowed: as-routed"),
+        ("order", "xyz", "'xyz'; allowed: as-routed, ascending"),
+        ("order", "x:y", "'x:y'; allowed: as-routed, ascending"),
     ],
 )
 def test_unknown_names_are_refused(axis, name, fault):

@@ -1,0 +1,85 @@
+"""An expert on the CPU: SwiGLU with numpy, and what it costs by tokens, size and stored precision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.calibrate.sample import Sample, repeat
+
+Floats = npt.NDArray[np.float32]
+Weights = npt.NDArray[np.floating]
+BEYOND_CACHES = 128 << 20
+"""Bytes of experts to walk through, so that the next one is never in a processor's cache."""
+
+
+def swiglu(weights: Weights, x: Floats) -> Floats:
+    """Return an expert's output [hidden, tokens] for ``x`` [hidden, tokens].
+
+    ``weights`` [3, ffn, hidden] are gate, up and down (transposed); other than float32 they are converted.
+    Source: Shazeer, GLU variants improve Transformer, arXiv 2002.05202.
+    """
+    gate, up, down = weights.astype(np.float32, copy=False)
+    g = gate @ x
+    return np.asarray(down.T @ (g / (1 + np.exp(-g)) * (up @ x)), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertTimes:
+    """Seconds an expert takes, by (bytes at float32, tokens), and of the largest one stored as float16."""
+
+    float32: dict[tuple[int, int], Sample]
+    float16: Sample
+
+    def roofline(self, launches: int) -> tuple[float, float, float]:
+        """Return (bytes/s, FLOP/s, seconds a launch) that fit best: see ``simulator.engine.costs``.
+
+        With one token an expert is its bytes and its launches: a straight line through the sizes, each
+        point weighed by its inverse. FLOP/s is what the largest expert reaches with the most tokens.
+        """
+        points = [(size, s.median) for (size, tokens), s in self.float32.items() if tokens == 1]
+        sizes, times = np.array(points).T
+        slope, fixed = np.polyfit(sizes, times, 1, w=1 / times)
+        if fixed < 0 or slope <= 0:
+            slope, fixed = float(np.median(times / sizes)), 0.0
+        largest, most = max(self.float32)
+        flops = 2 * largest / 4 * most
+        return 1 / slope, flops / max(self.float32[largest, most].median - fixed, 1e-9), fixed / launches
+
+
+def measure_experts(
+    shapes: Sequence[tuple[int, int]], tokens: Sequence[int], *, repeats: int, budget: int = BEYOND_CACHES
+) -> ExpertTimes:
+    """Time experts of these (hidden, ffn), one after another out of ``budget`` bytes of them."""
+    rng = np.random.default_rng(0)
+    found: dict[tuple[int, int], Sample] = {}
+    for hidden, ffn in shapes:
+        size = 3 * hidden * ffn * 4
+        experts = rng.random((max(2, budget // size), 3, ffn, hidden), dtype=np.float32) / hidden
+        for n in tokens:
+            found[size, n] = _walk(experts, hidden, n, repeats, rng)
+    hidden, ffn = max(shapes, key=lambda shape: shape[0] * shape[1])
+    halves = rng.random((max(2, budget // (6 * hidden * ffn)), 3, ffn, hidden), dtype=np.float32) / hidden
+    return ExpertTimes(found, _walk(halves.astype(np.float16), hidden, 1, repeats, rng))
+
+
+def _walk(experts: Weights, hidden: int, tokens: int, repeats: int, rng: np.random.Generator) -> Sample:
+    """Time one expert: each repeat is the median over a walk through all (at most 64 of them)."""
+    x = rng.standard_normal((hidden, tokens), dtype=np.float32)
+    at = 0
+
+    def walk() -> float:
+        nonlocal at
+        times = []
+        for _ in range(min(len(experts), 64)):
+            at = (at + 1) % len(experts)
+            start = time.perf_counter()
+            swiglu(experts[at], x)
+            times.append(time.perf_counter() - start)
+        return float(np.median(times))
+
+    return repeat(walk, repeats)

@@ -1,0 +1,95 @@
+"""A calibration: what is measured, in which sizes, and the order of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from threadpoolctl import threadpool_limits
+
+from simulator.calibrate.contention import measure_contention
+from simulator.calibrate.dram import measure_dram
+from simulator.calibrate.drive import DriveTimes, measure_drive
+from simulator.calibrate.expert import ExpertTimes, measure_experts
+from simulator.calibrate.gpu import Gpu, measure_gpu
+from simulator.calibrate.sample import Sample
+from simulator.calibrate.scratch import scratch_file
+from simulator.calibrate.system import System, this_system
+
+KIB, MIB = 1 << 10, 1 << 20
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured: sizes in bytes; ``shapes`` are (hidden, ffn) of experts; ``lanes`` reader threads."""
+
+    file_bytes: int = 2048 * MIB
+    blocks: tuple[int, ...] = (4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB)
+    lanes: tuple[int, ...] = (1, 2, 4, 8)
+    reads: int = 32
+    dram_bytes: int = 256 * MIB
+    shapes: tuple[tuple[int, int], ...] = ((512, 512), (1024, 1024), (2048, 1408), (4096, 1536))
+    tokens: tuple[int, ...] = (1, 4, 16, 64)
+    threads: int | None = None
+    repeats: int = 7
+
+
+QUICK = Plan(
+    file_bytes=256 * MIB,
+    blocks=(4 * KIB, 64 * KIB, MIB, 4 * MIB),
+    lanes=(1, 2, 4),
+    reads=8,
+    dram_bytes=64 * MIB,
+    shapes=((256, 256), (512, 512), (1024, 1024)),
+    tokens=(1, 16),
+    repeats=3,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a calibration found; ``contention`` has the slowdown of (experts, reads) beside each other."""
+
+    plan: Plan
+    system: System
+    threads: int
+    drive: DriveTimes
+    drive_bytes: int
+    dram: dict[int, Sample]
+    experts: ExpertTimes
+    contention: tuple[float, float]
+    gpu: Gpu | None = None
+
+
+def measure(plan: Plan, folder: Path, *, gpu: bool = False, say: Say = lambda _: None) -> Measured:
+    """Measure this machine; ``say`` is told what comes next. Errors: InputError (see ``scratch``, ``gpu``)."""
+    import shutil
+
+    system = this_system()
+    threads = min(plan.threads or system.cores, system.cores)
+    found_gpu = None
+    if gpu:
+        say("GPU")
+        found_gpu = measure_gpu(plan.shapes, plan.tokens, repeats=plan.repeats)
+    with threadpool_limits(threads), scratch_file(folder, plan.file_bytes) as fd:
+        say("drive")
+        drive = measure_drive(
+            fd, plan.file_bytes, plan.blocks, plan.lanes, reads=plan.reads, repeats=plan.repeats
+        )
+        say("DRAM")
+        dram = measure_dram(_powers(system.cores), plan.dram_bytes, repeats=plan.repeats)
+        say("experts on the CPU")
+        experts = measure_experts(plan.shapes, plan.tokens, repeats=plan.repeats)
+        say("drive and CPU beside each other")
+        contention = measure_contention(
+            fd, plan.file_bytes, plan.blocks[-1], plan.lanes[-1], plan.shapes[0], repeats=plan.repeats
+        )
+    total = shutil.disk_usage(folder).total
+    return Measured(plan, system, threads, drive, total, dram, experts, contention, found_gpu)
+
+
+def _powers(n: int) -> list[int]:
+    """Return 1, 2, 4 ... up to ``n``, and ``n``."""
+    return sorted({*(1 << i for i in range(n.bit_length())), n} - {1 << n.bit_length()})

@@ -1,0 +1,103 @@
+"""A file on the drive that is measured: written past the page cache, gone when the process is."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import numpy as np
+
+from simulator.config.units import format_bytes
+from simulator.errors import InputError
+
+ALIGN = 4096
+"""What offsets, lengths and buffers of O_DIRECT are multiples of: no drive in use needs more."""
+PIECE = 8 << 20
+IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+@contextmanager
+def scratch_file(folder: Path, n_bytes: int) -> Iterator[int]:
+    """Write ``n_bytes`` of noise to a file in ``folder`` and give its descriptor, opened with O_DIRECT.
+
+    The file has no name while it is used, so that it goes with the process, whatever ends that.
+    Noise, since drives and file systems compress and leave out zeros; as float32 its values are those of
+    weights, 0 to 1/1024.
+    Errors: InputError (no such folder, in memory, no O_DIRECT, too little space).
+    """
+    check_folder(folder, n_bytes)
+    with NamedTemporaryFile(dir=folder, prefix="moesim-") as named:
+        try:
+            fd = os.open(named.name, os.O_RDWR | direct_flag(folder))
+        except OSError as error:
+            raise no_direct(folder, error.strerror) from None
+    try:
+        _fill(fd, n_bytes, folder)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def check_folder(folder: Path, n_bytes: int) -> None:
+    """Refuse a folder whose reads would not measure a drive, or that ``n_bytes`` do not fit in."""
+    if not folder.is_dir():
+        raise InputError(f"--folder {folder}", "no such folder", "name one on the drive to be measured")
+    kind = file_system(folder)
+    if kind in IN_MEMORY:
+        raise InputError(
+            f"--folder {folder}", f"is in memory ({kind})", "name a folder on the drive to be measured"
+        )
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes + (64 << 20):
+        raise InputError(
+            f"--folder {folder}",
+            f"{format_bytes(free)} free, {format_bytes(n_bytes)} and a reserve of 64 MiB needed",
+            "name another folder, or ask for less (--quick, smaller experts)",
+        )
+
+
+def direct_flag(folder: Path) -> int:
+    """Return the flag that opens a file past the page cache; InputError on systems without one."""
+    flag: int | None = getattr(os, "O_DIRECT", None)
+    if flag is None:
+        raise no_direct(folder, "this system has no O_DIRECT")
+    return flag
+
+
+def no_direct(folder: Path, why: str | None) -> InputError:
+    """Return the refusal of a file system that reads through the page cache only."""
+    return InputError(
+        f"--folder {folder}",
+        f"cannot be read with O_DIRECT ({why}), so reads would measure memory",
+        "name a folder on another file system",
+    )
+
+
+def file_system(folder: Path) -> str:
+    """Return the kind of file system that holds ``folder``, as the kernel names it; "" if it does not say."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    device = folder.stat().st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    kinds = [line.split(" - ")[1].split()[0] for line in lines if line.split()[2] == wanted]
+    return kinds[-1] if kinds else ""
+
+
+def _fill(fd: int, n_bytes: int, folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    with mmap.mmap(-1, PIECE) as buffer:
+        buffer[:] = (rng.random(PIECE // 4, dtype=np.float32) / 1024).tobytes()
+        try:
+            for offset in range(0, n_bytes, PIECE):
+                with memoryview(buffer)[: min(PIECE, n_bytes - offset)] as piece:
+                    os.pwritev(fd, [piece], offset)
+            os.fsync(fd)
+        except OSError as error:
+            raise no_direct(folder, error.strerror) from None

@@ -1,0 +1,34 @@
+"""``moesim calibrate``: measure this machine and write its profile."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def calibrate(
+    out: Annotated[Path, typer.Option("--out", "-o", help="the .yaml to write; never overwritten")],
+    folder: Annotated[
+        Path, typer.Option(help="folder on the drive to measure (a file of up to 2 GiB, removed afterwards)")
+    ] = Path(),
+    gpu: Annotated[bool, typer.Option(help="measure the first CUDA device too (needs PyTorch)")] = False,
+    quick: Annotated[bool, typer.Option(help="fewer sizes and repeats: under a minute")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="compute threads (all cores)")] = None,
+) -> None:
+    """Measure this machine: drive, DRAM, experts on the CPU, and with --gpu a GPU and its link."""
+    from dataclasses import replace
+
+    from simulator.calibrate.measure import QUICK, Plan, measure
+    from simulator.calibrate.profile import profile, warnings
+    from simulator.calibrate.write import check_new, write_profile
+
+    check_new(out)
+    plan = replace(QUICK if quick else Plan(), threads=threads)
+    measured = measure(plan, folder, gpu=gpu, say=lambda what: print(f"measuring: {what}", file=sys.stderr))
+    for line in warnings(measured):
+        print(f"warning: {line}", file=sys.stderr)
+    write_profile(profile(measured, out.stem), out)
+    print(f"profile: {out}")

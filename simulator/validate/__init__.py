@@ -1,0 +1,1 @@
+"""Validation: what the simulator predicts beside what a real run recorded."""

@@ -1,0 +1,98 @@
+"""The simulator's half of the reference validation: the same tokens on the calibrated profile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simulator.config.experiment import CacheSize, Experiment, Memory, OverheadConfig, Policies, Runtime
+from simulator.engine.build import Inputs, Run
+from simulator.engine.demand import Pass, Record
+from simulator.hardware import HardwareProfile
+from simulator.model.load import trace_model
+from simulator.trace.core import DECODE, Trace
+from simulator.validate.reference_run import Settings, Shape, TokenLog
+
+
+def decoded(trace: Trace, shape: Shape, n_tokens: int) -> Trace:
+    """Return the first decoded tokens of a trace, with the sizes of the stand-in model."""
+    rows = np.flatnonzero((trace.phase == DECODE) & (trace.experts >= 0).all(axis=(1, 2)))[:n_tokens]
+    n = trace.header.n_layers
+    header = trace.header.model_copy(
+        update={
+            "expert_bytes": (shape.expert_bytes,) * n,
+            "dense_bytes": (shape.dense_bytes,) * n,
+            "precision": "fp32",
+        }
+    )
+    return Trace(
+        header=header,
+        sequence=trace.sequence[rows],
+        position=trace.position[rows],
+        phase=trace.phase[rows],
+        experts=trace.experts[rows],
+        predicted=tuple(p[rows] for p in trace.predicted[:1]),
+        predicted_weights=tuple(p[rows] for p in trace.predicted_weights[:1]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What the engine's own thread costs, in ns: a token (all its layer steps), and a miss."""
+
+    per_pass: int
+    per_miss: int
+
+
+def fit_overhead(dry: Sequence[TokenLog]) -> Overhead:
+    """Fit the cost of bookkeeping by least squares over tokens of runs that read nothing."""
+    misses = np.array([log.lookups - log.hits - log.late for log in dry], dtype=float)
+    spent = np.array([log.overhead_ns for log in dry], dtype=float)
+    keep = spent <= np.quantile(spent, 0.9)  # a token that was interrupted says nothing of the engine
+    per_pass, per_miss = np.linalg.lstsq(
+        np.stack([np.ones(keep.sum()), misses[keep]], axis=1), spent[keep], rcond=None
+    )[0]
+    if per_miss < 0 or per_pass < 0:
+        per_pass, per_miss = float(np.median(spent)), 0.0
+    return Overhead(int(per_pass), int(per_miss))
+
+
+def simulate(
+    trace: Trace, shape: Shape, settings: Settings, hardware: HardwareProfile, overhead: Overhead
+) -> list[Record]:
+    """Return the simulator's record of every token."""
+    link = hardware.links["ssd_to_cpu"]
+    lanes = replace_lanes(hardware, settings.lanes) if link.lanes else hardware
+    experiment = Experiment(
+        name="reference",
+        model="trace",
+        hardware=hardware.name,
+        trace="reference",
+        policies=Policies(prefetch="gate-lookahead" if settings.prefetch else "none"),
+        runtime=Runtime(
+            preemption="none",
+            overhead=OverheadConfig.model_construct(
+                **OverheadConfig().model_dump()
+                | {"per_pass": overhead.per_pass, "per_miss": overhead.per_miss}
+            ),
+        ),
+        memory=Memory(cpu_expert_cache=CacheSize.model_construct(bytes=settings.slots * shape.expert_bytes)),
+    )
+    run = Run(Inputs(experiment, trace_model(trace.header), lanes, trace, seed=0))
+    records: list[Record] = []
+
+    def keep(_: Pass, record: Record) -> None:
+        records.append(replace(record))
+
+    run.simulation(keep).run(run.workload)
+    return records
+
+
+def replace_lanes(hardware: HardwareProfile, lanes: int) -> HardwareProfile:
+    """Return a profile whose drive is read by so many threads."""
+    link = hardware.links["ssd_to_cpu"]
+    assert link.lanes is not None
+    read_by = link.model_copy(update={"lanes": link.lanes.model_copy(update={"value": lanes})})
+    return hardware.model_copy(update={"links": {**hardware.links, "ssd_to_cpu": read_by}})
