@@ -9,12 +9,12 @@ from typing import Annotated
 from pydantic import Field
 
 from policies.base import Event
-from policies.eviction.scored import Scored
+from policies.eviction.scored import ScoredInSequence
 
 Weight = Annotated[float, Field(ge=0, le=1)]
 
 
-class Hobbit(Scored):
+class Hobbit(ScoredInSequence):
     """Evicts the lowest w_lru R/T + w_lfu F/T + w_lhu H/T + w_fld (1 - ahead/L), counted within the sequence.
 
     R is the pass of the last use, F the uses and H the high-precision uses of an expert (whatever its
@@ -32,18 +32,14 @@ class Hobbit(Scored):
         if not math.isclose(lru + lfu + lhu + fld, 1, abs_tol=1e-6):
             raise ValueError(f"lru, lfu, lhu and fld are {lru + lfu + lhu + fld:g} together, not 1")
         self.lru, self.lfu, self.lhu, self.fld = lru, lfu, lhu, fld
-        self.on_sequence_start()
 
     def assumptions(self) -> Sequence[str]:
         """Say that equal weights are ours."""
         equal = self.lru == self.lfu == self.lhu == self.fld
         return ["HOBBIT's cache weights are assumed equal (the paper prints none)"] if equal else []
 
-    def on_sequence_start(self) -> None:
-        """Forget all records."""
-        super().on_sequence_start()
-        self.passes = 0
-        self.started = -1
+    def forget(self) -> None:
+        """Start the records anew."""
         self.last: dict[int, int] = {}
         self.uses: dict[int, int] = {}
         self.high_uses: dict[int, int] = {}
@@ -51,10 +47,6 @@ class Hobbit(Scored):
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Record the step's uses by expert."""
         super().observe(event, served)
-        this_pass = event.index // self.context.n_layers
-        if this_pass != self.started:
-            self.started = this_pass
-            self.passes += 1
         for key in served:
             expert, version = divmod(key, self.context.n_versions)
             self.last[expert] = self.passes

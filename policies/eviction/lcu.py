@@ -8,10 +8,10 @@ from typing import Annotated
 from pydantic import Field
 
 from policies.base import Event
-from policies.eviction.scored import Scored
+from policies.eviction.scored import ScoredInSequence
 
 
-class LCU(Scored):
+class LCU(ScoredInSequence):
     """Evicts the lowest C/T + 1/(ahead + delta), with C = H + (low bytes / high bytes) L.
 
     H and L are an expert's high- and low-precision uses in the sequence, T its passes so far. The second
@@ -24,23 +24,15 @@ class LCU(Scored):
     def __init__(self, delta: Annotated[float, Field(gt=0)] = 0.1) -> None:
         super().__init__()
         self.delta = delta
-        self.on_sequence_start()
 
-    def on_sequence_start(self) -> None:
-        """Forget all records."""
-        super().on_sequence_start()
-        self.passes = 0
-        self.started = -1
+    def forget(self) -> None:
+        """Start the records anew."""
         self.cost: dict[int, float] = {}
         self.used_in: dict[int, int] = {}
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Add what the step's uses would have cost as misses."""
         super().observe(event, served)
-        this_pass = event.index // self.context.n_layers
-        if this_pass != self.started:
-            self.started = this_pass
-            self.passes += 1
         sizes, layer = self.context.sizes, event.layer
         for key in served:
             expert, version = divmod(key, self.context.n_versions)

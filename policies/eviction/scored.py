@@ -57,3 +57,30 @@ class Scored(Eviction):
         """Return how many layer steps lie from now to the next of the key's layer (0: it is now)."""
         n, context = self.context.n_versions, self.context
         return (key // (n * context.n_experts) - self.layer) % context.n_layers
+
+
+class ScoredInSequence(Scored):
+    """A score from records that end with the sequence; ``passes`` counts the sequence's passes so far."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_sequence_start()
+
+    def on_sequence_start(self) -> None:
+        """Forget all records."""
+        super().on_sequence_start()
+        self.passes = 0
+        self.last_pass = -1
+        self.forget()
+
+    def forget(self) -> None:
+        """Start the records anew."""
+        raise NotImplementedError
+
+    def observe(self, event: Event, served: Sequence[int]) -> None:
+        """Count the passes."""
+        super().observe(event, served)
+        this_pass = event.index // self.context.n_layers
+        if this_pass != self.last_pass:
+            self.last_pass = this_pass
+            self.passes += 1
