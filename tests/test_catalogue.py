@@ -129,7 +129,8 @@ def test_fetched_trace_is_the_imported_one(tiny: Site, cache: Path, tmp_path: Pa
         np.testing.assert_array_equal(getattr(got, name), getattr(wanted, name))
     assert got.header.licence == "CC0"
     assert got.header.notes.endswith("; fetched from https://example.org/tiny")
-    assert "tiny        [fetched] my-moe: 2 MoE layers x 9 experts, top 3" in moesim("list", "traces")
+    (line,) = (line for line in moesim("list", "traces").splitlines() if line.startswith("tiny"))
+    assert line.split(maxsplit=1)[1] == "[fetched] my-moe: 2 MoE layers x 9 experts, top 3; an example"
 
 
 def test_what_is_there_is_not_asked_for_again(tiny: Site, cache: Path) -> None:
