@@ -10,7 +10,8 @@ from policies.base import Admission, Context, Future
 class BeladyBypass(Admission):
     """Admits an expert only if its next use comes before the victim's.
 
-    With Belady eviction it is the optimum with bypass; the difference to forced admission is what
+    With Belady eviction and one expert a step it is the optimum with bypass; with several a step a good
+    guess, since they cannot make room for each other. The difference to forced admission is what
     admission can be worth.
     """
 
