@@ -9,12 +9,14 @@ import numpy as np
 from simulator.calibrate.drive import measure_drive
 from simulator.calibrate.expert import measure_experts
 
+BUDGET = 128 << 20
+
 
 def measure_contention(
     fd: int, n_bytes: int, block: int, lanes: int, shape: tuple[int, int], *, repeats: int
 ) -> tuple[float, float]:
     """Return how many times longer an expert takes beside reads, and a read beside experts."""
-    alone = measure_experts([shape], [1], repeats=repeats).float32
+    alone = measure_experts([shape], [1], repeats=repeats, budget=BUDGET).float32
     reads_alone = measure_drive(fd, n_bytes, [block], [lanes], reads=16, repeats=repeats).busy[block, lanes]
     stop = threading.Event()
     beside: list[float] = []
@@ -27,7 +29,7 @@ def measure_contention(
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        both = measure_experts([shape], [1], repeats=max(repeats, 5)).float32
+        both = measure_experts([shape], [1], repeats=max(repeats, 5), budget=BUDGET).float32
     finally:
         stop.set()
         reader.join()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.calibrate.pages import read_memory
 from simulator.calibrate.readers import Read, Readers
 from simulator.calibrate.sample import Sample, repeat
 from simulator.calibrate.scratch import ALIGN
@@ -24,16 +24,13 @@ class DriveTimes:
     alone: Sample
     busy: dict[tuple[int, int], Sample]
 
-    @property
-    def latency_s(self) -> float:
-        """Return the fixed cost of a read: that of the smallest block, whose bytes hardly count."""
-        return self.alone.median
-
     def bandwidth(self, block: int, lanes: int) -> float:
-        """Return the rate of all lanes together while they move, which the latency is no part of."""
-        took = self.busy[block, lanes].median
-        moving = max(took - self.latency_s, took * 0.01)  # a block as small as the smallest is all latency
-        return lanes * block / moving
+        """Return the bytes/s of all lanes together, latencies included.
+
+        They are not told apart: lanes that wait and lanes that move get in each other's way, so a
+        latency beside a rate, which the engine lets overlap, would be faster than the drive.
+        """
+        return lanes * block / self.busy[block, lanes].median
 
 
 def measure_drive(
@@ -41,25 +38,21 @@ def measure_drive(
 ) -> DriveTimes:
     """Time reads of an O_DIRECT file of ``n_bytes``: ``reads`` a lane in each of ``repeats`` rounds."""
     rng = np.random.default_rng(1)
-    with mmap.mmap(-1, max(blocks) * max(lanes)) as memory:
-        whole = memoryview(memory)
-        try:
-            with Readers(fd, 1) as readers:
-                alone = repeat(
-                    lambda: float(
-                        np.median([_round(readers, rng, n_bytes, whole, ALIGN, 1) for _ in range(reads)])
-                    ),
-                    repeats,
-                )
-            busy = {}
-            for n in lanes:
-                with Readers(fd, n) as readers:
-                    for block in blocks:
-                        took = repeat(lambda: _round(readers, rng, n_bytes, whole, block, reads * n), repeats)  # noqa: B023 # called at once
-                        busy[block, n] = _scaled(took, 1 / reads)
-        finally:
-            whole.release()
+    memory = read_memory(max(blocks) * max(lanes))
+    with Readers(fd, 1) as readers:
+        alone = repeat(lambda: _alone(readers, rng, n_bytes, memory, reads), repeats)
+    busy = {}
+    for n in lanes:
+        with Readers(fd, n) as readers:
+            for block in blocks:
+                took = repeat(lambda: _round(readers, rng, n_bytes, memory, block, reads * n), repeats)  # noqa: B023 # called at once
+                busy[block, n] = _scaled(took, 1 / reads)
     return DriveTimes(alone, busy)
+
+
+def _alone(readers: Readers, rng: np.random.Generator, n_bytes: int, memory: memoryview, n: int) -> float:
+    """Read the smallest block ``n`` times, one at a time; return the median of the seconds."""
+    return float(np.median([_round(readers, rng, n_bytes, memory, ALIGN, 1) for _ in range(n)]))
 
 
 def _round(
@@ -76,10 +69,7 @@ def _round(
         readers.lock.notify_all()
     for _ in range(n):
         readers.wait()
-    took = time.perf_counter() - start
-    for buffer in buffers:
-        buffer.release()
-    return took
+    return time.perf_counter() - start
 
 
 def _scaled(sample: Sample, by: float) -> Sample:

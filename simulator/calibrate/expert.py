@@ -13,8 +13,6 @@ from simulator.calibrate.sample import Sample, repeat
 
 Floats = npt.NDArray[np.float32]
 Weights = npt.NDArray[np.floating]
-BEYOND_CACHES = 128 << 20
-"""Bytes of experts to walk through, so that the next one is never in a processor's cache."""
 
 
 def swiglu(weights: Weights, x: Floats) -> Floats:
@@ -52,9 +50,12 @@ class ExpertTimes:
 
 
 def measure_experts(
-    shapes: Sequence[tuple[int, int]], tokens: Sequence[int], *, repeats: int, budget: int = BEYOND_CACHES
+    shapes: Sequence[tuple[int, int]], tokens: Sequence[int], *, repeats: int, budget: int
 ) -> ExpertTimes:
-    """Time experts of these (hidden, ffn), one after another out of ``budget`` bytes of them."""
+    """Time experts of these (hidden, ffn), one after another out of ``budget`` bytes of them.
+
+    So many that the next one is not in the processor's caches.
+    """
     rng = np.random.default_rng(0)
     found: dict[tuple[int, int], Sample] = {}
     for hidden, ffn in shapes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -18,12 +19,17 @@ from simulator.calibrate.scratch import scratch_file
 from simulator.calibrate.system import System, this_system
 
 KIB, MIB = 1 << 10, 1 << 20
+MANY = 2048
+"""Tokens with which an expert is limited by what the GPU computes, not by what it reads."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured: sizes in bytes; ``shapes`` are (hidden, ffn) of experts; ``lanes`` reader threads."""
+    """How much is measured: ``shapes`` are (hidden, ffn) of experts, ``lanes`` reader threads.
+
+    ``dram_bytes`` are a thread's, ``expert_bytes`` those of all experts of one shape.
+    """
 
     file_bytes: int = 2048 * MIB
     blocks: tuple[int, ...] = (4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB)
@@ -32,6 +38,7 @@ class Plan:
     dram_bytes: int = 256 * MIB
     shapes: tuple[tuple[int, int], ...] = ((512, 512), (1024, 1024), (2048, 1408), (4096, 1536))
     tokens: tuple[int, ...] = (1, 4, 16, 64)
+    expert_bytes: int = 512 * MIB
     threads: int | None = None
     repeats: int = 7
 
@@ -44,6 +51,7 @@ QUICK = Plan(
     dram_bytes=64 * MIB,
     shapes=((256, 256), (512, 512), (1024, 1024)),
     tokens=(1, 16),
+    expert_bytes=128 * MIB,
     repeats=3,
 )
 
@@ -64,15 +72,17 @@ class Measured:
 
 
 def measure(plan: Plan, folder: Path, *, gpu: bool = False, say: Say = lambda _: None) -> Measured:
-    """Measure this machine; ``say`` is told what comes next. Errors: InputError (see ``scratch``, ``gpu``)."""
-    import shutil
+    """Measure this machine; ``say`` is told what comes next.
 
+    Errors: InputError (see ``scratch`` and ``gpu``).
+    """
     system = this_system()
+    plan = replace(plan, dram_bytes=_copied(plan, system))
     threads = min(plan.threads or system.cores, system.cores)
     found_gpu = None
     if gpu:
         say("GPU")
-        found_gpu = measure_gpu(plan.shapes, plan.tokens, repeats=plan.repeats)
+        found_gpu = measure_gpu(plan.shapes, (*plan.tokens, MANY), repeats=plan.repeats)
     with threadpool_limits(threads), scratch_file(folder, plan.file_bytes) as fd:
         say("drive")
         drive = measure_drive(
@@ -81,7 +91,7 @@ def measure(plan: Plan, folder: Path, *, gpu: bool = False, say: Say = lambda _:
         say("DRAM")
         dram = measure_dram(_powers(system.cores), plan.dram_bytes, repeats=plan.repeats)
         say("experts on the CPU")
-        experts = measure_experts(plan.shapes, plan.tokens, repeats=plan.repeats)
+        experts = measure_experts(plan.shapes, plan.tokens, repeats=plan.repeats, budget=plan.expert_bytes)
         say("drive and CPU beside each other")
         contention = measure_contention(
             fd, plan.file_bytes, plan.blocks[-1], plan.lanes[-1], plan.shapes[0], repeats=plan.repeats
@@ -93,3 +103,9 @@ def measure(plan: Plan, folder: Path, *, gpu: bool = False, say: Say = lambda _:
 def _powers(n: int) -> list[int]:
     """Return 1, 2, 4 ... up to ``n``, and ``n``."""
     return sorted({*(1 << i for i in range(n.bit_length())), n} - {1 << n.bit_length()})
+
+
+def _copied(plan: Plan, system: System) -> int:
+    """Return the bytes a thread copies: as planned, but all together a quarter of the free memory at most."""
+    free = system.memory_bytes - system.used_bytes
+    return max(MIB, min(plan.dram_bytes, free // (8 * system.cores)))

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
-from simulator.calibrate.gpu import Gpu
+from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.measure import Measured
-from simulator.calibrate.sample import WIDE, Sample
+from simulator.calibrate.profile_gpu import gpu_link, gpu_memory, gpu_unit
+from simulator.calibrate.sample import WIDE
 from simulator.calibrate.system import BUSY
 from simulator.config.units import format_bytes
 from simulator.config.yaml_file import validate_mapping
 from simulator.engine.costs import LAUNCHES
 from simulator.engine.plan import NS_PER_S
 from simulator.hardware import HardwareProfile
-
-Entry = dict[str, Any]
-REACHED = "1 by definition: the rate beside it is the one that was reached"
-EFFICIENCY = {"value": 1.0, "measured": True, "source": REACHED}
 
 
 def profile(measured: Measured, name: str) -> HardwareProfile:
@@ -29,7 +25,9 @@ def warnings(m: Measured) -> list[str]:
     """Return what makes the numbers doubtful, one line each."""
     said = []
     if m.system.load > BUSY:
-        said.append(f"the machine was busy (load average {m.system.load:.1f} a core): measure again when it rests")
+        said.append(
+            f"the machine was busy (load average {m.system.load:.1f} a core): measure again when it rests"
+        )
     samples = {
         "read latency": m.drive.alone,
         **{f"reads of {format_bytes(b)} by {n}": s for (b, n), s in m.drive.busy.items()},
@@ -43,20 +41,23 @@ def warnings(m: Measured) -> list[str]:
 
 
 def _data(m: Measured, name: str) -> Entry:
-    tiers: Entry = {"cpu": _dram(m), "ssd": {"capacity": _size(m.drive_bytes, "size of the file system")}}
+    tiers: Entry = {
+        "cpu": _dram(m),
+        "ssd": {"capacity": size_entry(m.drive_bytes, "size of the file system")},
+    }
     compute: Entry = {"cpu": _cpu(m)}
     links: Entry = {"ssd_to_cpu": _drive(m)}
     if m.gpu is not None:
-        compute = {"gpu": _gpu_unit(m.gpu), **compute}
-        tiers = {"gpu": _gpu_memory(m.gpu), **tiers}
+        compute = {"gpu": gpu_unit(m.gpu), **compute}
+        tiers = {"gpu": gpu_memory(m.gpu), **tiers}
         links = {
-            "cpu_to_gpu": _gpu_link(m.gpu, m.gpu.up),
-            "gpu_to_cpu": _gpu_link(m.gpu, m.gpu.down),
+            "cpu_to_gpu": gpu_link(m.gpu.up),
+            "gpu_to_cpu": gpu_link(m.gpu.down),
             **links,
         }
     return {
         "name": name,
-        "title": f"{m.gpu.name + ', ' if m.gpu else ''}{m.system.processor}, {m.system.cores} cores (measured)",
+        "title": f"{f'{m.gpu.name}, ' if m.gpu else ''}{m.system.processor}, {m.system.cores} cores",
         "notes": " ".join(_notes(m)),
         "main": "gpu" if m.gpu else "cpu",
         "compute": compute,
@@ -69,10 +70,9 @@ def _notes(m: Measured) -> list[str]:
     slower, longer = m.contention
     versions = f"{m.system.versions}{', ' + m.gpu.version if m.gpu else ''}"
     notes = [
-        f"Measured by moesim calibrate on {datetime.now(UTC):%Y-%m-%d} ({versions}), load average "
-        f"{m.system.load:.2f} a core at the start, {m.threads} compute threads.",
-        f"Beside each other an expert takes {slower:.2f} times as long and a read {longer:.2f} times "
-        "(not in the numbers below).",
+        f"Measured by moesim calibrate on {datetime.now(UTC):%Y-%m-%d} ({versions}).",
+        f"Load average {m.system.load:.2f} a core at the start; {m.threads} compute threads.",
+        f"Beside reads an expert takes {slower:.2f} times as long, a read beside experts {longer:.2f} times.",
     ]
     if m.gpu is not None:
         notes.append(f"A copy to the GPU takes {m.gpu.beside:.2f} times as long beside experts.")
@@ -87,15 +87,15 @@ def _cpu(m: Measured) -> Entry:
     many = m.experts.float32[max(m.experts.float32)]
     how = f"SwiGLU in numpy, float32, {m.threads} threads, weights beyond the caches"
     return {
-        "flops": _entry(f"{flops:.0f} FLOP/s", f"{how}: {_us(many)} with {max(m.experts.float32)[1]} tokens"),
-        "memory_bandwidth": _entry(
+        "flops": entry(f"{flops:.0f} FLOP/s", f"{how}, {max(m.experts.float32)[1]} tokens: {us(many)}"),
+        "memory_bandwidth": entry(
             f"{rate:.0f} B/s",
-            f"{how}: line through {len(sizes)} sizes with 1 token; {format_bytes(max(sizes))} take {_us(one)}; "
-            f"stored as float16 and converted {_us(m.experts.float16)}",
+            f"{how}: line through {len(sizes)} sizes, 1 token; {format_bytes(max(sizes))} take {us(one)}; "
+            f"stored as float16 and converted {us(m.experts.float16)}",
         ),
         "compute_efficiency": EFFICIENCY,
         "bandwidth_efficiency": EFFICIENCY,
-        "launch": _entry(f"{launch * NS_PER_S:.0f} ns", "the same line at 0 bytes, over 3 matrix products"),
+        "launch": entry(f"{launch * NS_PER_S:.0f} ns", "the same line at 0 bytes, over 3 matrix products"),
     }
 
 
@@ -103,9 +103,9 @@ def _dram(m: Measured) -> Entry:
     best = max(m.dram, key=lambda n: m.dram[n].median)
     by_threads = ", ".join(f"{n}: {s.text(1e9, 'GB/s')}" for n, s in m.dram.items())
     return {
-        "capacity": _size(m.system.memory_bytes, "physical pages, as the system says"),
-        "reserved": _size(m.system.used_bytes, "in use when it was measured, as the system says"),
-        "bandwidth": _entry(
+        "capacity": size_entry(m.system.memory_bytes, "physical pages, as the system says"),
+        "reserved": size_entry(m.system.used_bytes, "in use when it was measured, as the system says"),
+        "bandwidth": entry(
             f"{m.dram[best].median:.0f} B/s",
             f"numpy copies of {format_bytes(m.plan.dram_bytes)}, read + written, by threads: {by_threads}",
         ),
@@ -124,13 +124,14 @@ def _drive(m: Measured) -> Entry:
         for n in lanes
     ]
     return {
-        "bandwidth": _entry(
+        "bandwidth": entry(
             f"{total[enough]:.0f} B/s",
-            f"{how}: {format_bytes(most)} by {enough}: {_us(drive.busy[most, enough])} a read",
+            f"{how}: one of {format_bytes(most)} by {enough} threads: {us(drive.busy[most, enough])}",
         ),
-        "latency": _entry(
-            f"{drive.latency_s * NS_PER_S:.0f} ns",
-            f"{how}: 4 KiB alone, from handing it to a thread until its end is known: {_us(drive.alone)}",
+        "latency": entry(
+            "0 ns",
+            "in the table, whose rows are whole reads; 4 KiB alone, from handing it to a thread until it is "
+            f"known to be there: {us(drive.alone)}",
         ),
         "lanes": {
             "value": enough,
@@ -140,71 +141,6 @@ def _drive(m: Measured) -> Entry:
         "table": {
             "value": rows,
             "measured": True,
-            "source": f"{how}, {m.plan.repeats} repeats; without the latency: block / (time of a read - latency)",
+            "source": f"{how}, latencies included",
         },
     }
-
-
-def _gpu_unit(gpu: Gpu) -> Entry:
-    halves = {key[1:]: s for key, s in gpu.experts.items() if key[0] == "float16"}
-    size, tokens = max(halves)
-    flops = size * tokens / halves[size, tokens].median  # 2 flops a weight of 2 bytes
-    alone = halves[size, 1]
-    reached = size / alone.median
-    share = min(1.0, reached / gpu.device_copy.median)
-    return {
-        "flops": _entry(f"{flops:.0f} FLOP/s", f"SwiGLU, float16, {tokens} tokens: {_us(halves[size, tokens])}"),
-        "memory_bandwidth": _entry(
-            f"{gpu.device_copy.median:.0f} B/s",
-            f"copies within the device, read + written: {gpu.device_copy.text(1e9, 'GB/s')}",
-        ),
-        "compute_efficiency": EFFICIENCY,
-        "bandwidth_efficiency": {
-            "value": round(share, 4),
-            "measured": True,
-            "source": f"SwiGLU of {format_bytes(size)}, float16, 1 token: {_us(alone)}",
-        },
-        "launch": _entry(
-            f"{gpu.launch.median * NS_PER_S:.0f} ns", f"an addition of 1 number: {_us(gpu.launch)}"
-        ),
-    }
-
-
-def _gpu_memory(gpu: Gpu) -> Entry:
-    return {
-        "capacity": _size(gpu.memory_bytes, "as CUDA says"),
-        "reserved": _size(gpu.memory_bytes - gpu.free_bytes, "not free when it was measured, as CUDA says"),
-    }
-
-
-def _gpu_link(gpu: Gpu, copies: dict[tuple[bool, int], Sample]) -> Entry:
-    sizes = sorted({size for _, size in copies})
-    best = copies[True, sizes[-1]]
-    small = copies[True, sizes[0]]
-    latency = max(0.0, sizes[0] / small.median - sizes[0] / best.median)
-
-    def by_size(*, pinned: bool) -> str:
-        return ", ".join(f"{format_bytes(n)}: {copies[pinned, n].text(1e9, 'GB/s')}" for n in sizes)
-
-    return {
-        "bandwidth": _entry(
-            f"{best.median:.0f} B/s", f"pinned {by_size(pinned=True)}; pageable {by_size(pinned=False)}"
-        ),
-        "latency": _entry(
-            f"{latency * NS_PER_S:.0f} ns",
-            f"pinned {format_bytes(sizes[0])} in a row, less its bytes at that rate",
-        ),
-        "reads_dram": True,
-    }
-
-
-def _entry(value: str, source: str) -> Entry:
-    return {"value": value, "measured": True, "source": source}
-
-
-def _size(n_bytes: int, source: str) -> Entry:
-    return _entry(f"{n_bytes} B", source)
-
-
-def _us(sample: Sample) -> str:
-    return sample.text(1e-6, "us")

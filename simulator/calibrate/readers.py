@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import threading
 from collections import deque
@@ -12,17 +11,16 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
-Buffer = memoryview | mmap.mmap
-Begin = Callable[[int], Buffer | None]
+Begin = Callable[[int], memoryview | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One read: its key, where in the file, and into what. ``buffer`` None: ``begin`` gives it at the start."""
+    """One read: its key, where in the file, and into what; None is asked for when the read starts."""
 
     key: int
     offset: int
-    buffer: Buffer | None
+    buffer: memoryview | None
 
 
 class Readers:
@@ -101,13 +99,11 @@ class Readers:
                 self.done.put(read.key)
 
 
-def read_whole(fd: int, buffer: Buffer, offset: int) -> None:
+def read_whole(fd: int, buffer: memoryview, offset: int) -> None:
     """Fill ``buffer`` from ``offset``; OSError at the end of the file."""
-    with memoryview(buffer) as view:
-        n = 0
-        while n < len(view):
-            with view[n:] as rest:
-                got = os.preadv(fd, [rest], offset + n)
-            if got == 0:
-                raise OSError(f"the file ends at byte {offset + n}")
-            n += got
+    n = 0
+    while n < len(buffer):
+        got = os.preadv(fd, [buffer[n:]], offset + n)
+        if got == 0:
+            raise OSError(f"the file ends at byte {offset + n}")
+        n += got

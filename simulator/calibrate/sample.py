@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +32,13 @@ class Sample:
         return f"{middle} {unit}, quartiles {low} to {high}, {self.n} repeats{doubt}"
 
 
+def sample(values: Sequence[float]) -> Sample:
+    """Return median and quartiles of at least one value."""
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
+    return Sample(median, low, high, len(values))
+
+
 def repeat(measure: Callable[[], float], n: int) -> Sample:
     """Return the sample of ``n`` measurements after one that is thrown away (first touch, clocks, caches)."""
     measure()
-    low, median, high = np.quantile([measure() for _ in range(n)], (0.25, 0.5, 0.75)).tolist()
-    return Sample(median, low, high, n)
+    return sample([measure() for _ in range(n)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import shutil
@@ -100,4 +101,6 @@ def _fill(fd: int, n_bytes: int, folder: Path) -> None:
                     os.pwritev(fd, [piece], offset)
             os.fsync(fd)
         except OSError as error:
-            raise no_direct(folder, error.strerror) from None
+            if error.errno == errno.EINVAL:
+                raise no_direct(folder, error.strerror) from None
+            raise InputError(f"--folder {folder}", f"cannot be written: {error.strerror}") from None

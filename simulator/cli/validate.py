@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.validate_reference import reference
 from simulator.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Compare predictions with recorded runs.")
+app.command()(reference)
 
 
 @app.callback()

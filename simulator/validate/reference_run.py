@@ -6,9 +6,8 @@ It does what docs/timing.md describes, with two tiers, one token a pass, ``overl
 
 from __future__ import annotations
 
-import mmap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from simulator.calibrate.expert import Floats, swiglu
-from simulator.calibrate.readers import Buffer, Read, Readers
+from simulator.calibrate.pages import read_memory
+from simulator.calibrate.readers import Read, Readers
 from simulator.trace.core import Trace
 from simulator.validate.reference_cache import ExpertCache
 
@@ -101,13 +101,19 @@ class ReferenceRun:
         self.dense = matrices / np.float32(hidden**0.5)
         self.x: Floats = rng.standard_normal((hidden, 1), dtype=np.float32)
 
-    def run(self) -> list[TokenLog]:
-        """Run every token of the trace; return their logs."""
-        demands = self.trace.experts.tolist()
-        with threadpool_limits(1), Readers(self.fd, self.settings.lanes, self._begin) as self.readers:
-            return [self._token(token, layers) for token, layers in enumerate(demands)]
+    def run(self, between: Callable[[int], None] = lambda _: None) -> list[TokenLog]:
+        """Run every token of the trace; return their logs.
 
-    def _begin(self, key: int) -> Buffer | None:
+        ``between`` is called before each, off the clock.
+        """
+        logs = []
+        with threadpool_limits(1), Readers(self.fd, self.settings.lanes, self._begin) as self.readers:
+            for token, layers in enumerate(self.trace.experts.tolist()):
+                between(token)
+                logs.append(self._token(token, layers))
+        return logs
+
+    def _begin(self, key: int) -> memoryview | None:
         """Reserve space for a prefetch that is about to start; a reader thread asks, and holds the lock."""
         slot = self.cache.take(key, spare=True)
         if slot is None:
@@ -180,7 +186,7 @@ class ReferenceRun:
         weights = [1.0] * len(experts)
         if self.trace.predicted_weights:
             weights = self.trace.predicted_weights[0][token, layer].astype(float).tolist()
-        for _, expert in sorted((-weight, e) for e, weight in zip(experts, weights, strict=True)):
+        for _, expert in sorted((-weight, e) for e, weight in zip(experts, weights, strict=True) if e >= 0):
             key = (layer + 1) * self.n_experts + expert
             self.cache.shields[key] = event + 1
             if key not in self.cache.slot:
@@ -207,10 +213,9 @@ class ReferenceRun:
 
 
 def expert_memory(shape: Shape, n_slots: int) -> Memory:
-    """Return memory of ``n_slots`` experts, all of its pages present, so that no run pays for first touches."""
+    """Return memory of ``n_slots`` experts."""
     size = shape.expert_bytes
-    memory = mmap.mmap(-1, size * n_slots)
+    memory = read_memory(size * n_slots)
     weights = np.frombuffer(memory, dtype=np.float32).reshape(n_slots, 3, shape.ffn, shape.hidden)
     weights[:] = 1 / shape.hidden
-    view = memoryview(memory)
-    return Memory([view[i * size : (i + 1) * size] for i in range(n_slots)], weights)
+    return Memory([memory[i * size : (i + 1) * size] for i in range(n_slots)], weights)

@@ -56,7 +56,7 @@ def fit_overhead(dry: Sequence[TokenLog]) -> Overhead:
     )[0]
     if per_miss < 0 or per_pass < 0:
         per_pass, per_miss = float(np.median(spent)), 0.0
-    return Overhead(int(per_pass), int(per_miss))
+    return Overhead(round(per_pass), round(per_miss))
 
 
 def simulate(

@@ -1,0 +1,360 @@
+"""The reference run: an engine that is real, beside its simulation.
+
+Times are never asserted; hits are, since a cache that is LRU in both has to hit alike, and so are errors
+that are worked out on logs made up here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from simulator.calibrate import measure as measure_module
+from simulator.calibrate.readers import Readers
+from simulator.calibrate.scratch import scratch_file
+from simulator.cli import app
+from simulator.engine.demand import Record
+from simulator.errors import InputError
+from simulator.hardware import load_hardware
+from simulator.trace.core import Trace, TraceHeader
+from simulator.validate import reference
+from simulator.validate.reference import Setup, table, validate_reference
+from simulator.validate.reference_cache import ExpertCache
+from simulator.validate.reference_run import ReferenceRun, Settings, Shape, TokenLog, expert_memory
+from simulator.validate.reference_sim import Overhead, decoded, fit_overhead, simulate
+
+SHAPE = Shape(32, 32)  # 12 KiB
+L, E, K = 3, 12, 2
+NONE = Overhead(0, 0)
+
+
+def a_trace(n: int = 40, *, predictions: bool = True, weights: bool = True) -> Trace:
+    """Return prompt and decoded tokens whose predictions are right half of the time."""
+    rng = np.random.default_rng(4)
+    experts = rng.random((n, L, E)).argsort(axis=2)[:, :, :K].astype(np.int16)
+    predicted = np.full_like(experts, -1)
+    predicted[:, :-1] = experts[:, 1:]
+    wrong = rng.random((n, L)) < 0.5
+    wrong[:, -1] = False
+    predicted[wrong] = (predicted[wrong] + 1) % E
+    header = TraceHeader(
+        model="tiny",
+        n_layers=L,
+        n_experts=E,
+        top_k=K,
+        moe_layers=(0, 1, 2),
+        n_model_layers=L,
+        recorder="test",
+    )
+    return Trace(
+        header=header,
+        sequence=np.zeros(n, dtype=np.int32),
+        position=np.arange(n, dtype=np.int32),
+        phase=(np.arange(n) >= 5).astype(np.uint8),
+        experts=experts,
+        predicted=(predicted,) if predictions else (),
+        predicted_weights=(rng.random(experts.shape).astype(np.float32),) if predictions and weights else (),
+    )
+
+
+def run_dry(trace: Trace, settings: Settings) -> list[TokenLog]:
+    return ReferenceRun(trace, SHAPE, settings, None, expert_memory(SHAPE, settings.slots)).run()
+
+
+# -- the cache -----------------------------------------------------------------------------------------
+
+
+def test_the_least_recently_used_goes() -> None:
+    cache = ExpertCache(2)
+    assert cache.take(1, spare=False) == 0
+    assert cache.take(2, spare=False) == 1
+    cache.flying.clear()
+    cache.use([1, 7])  # 7 is not there
+    assert cache.take(3, spare=False) == 1
+    assert set(cache.slot) == {1, 3}
+
+
+def test_who_is_pinned_in_flight_or_shielded_stays() -> None:
+    cache = ExpertCache(3)
+    for key in (1, 2, 3):
+        cache.take(key, spare=False)
+    cache.flying = {2}
+    cache.pinned = frozenset({1})
+    cache.shields = {3: 9}
+    assert cache.take(4, spare=True) is None
+    assert cache.take(4, spare=False) == 2  # shielded experts go where nobody else can
+    assert cache.take(5, spare=False) is None
+
+
+# -- the run -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("slots", [6, 12, 24, 36])
+def test_hits_are_those_of_the_simulator(slots: int) -> None:
+    trace = decoded(a_trace(200), SHAPE, 1000)
+    settings = Settings(slots, 2, prefetch=False)
+    logs = run_dry(trace, settings)
+    records = simulate(trace, SHAPE, settings, load_hardware("oneplus-15r"), NONE)
+    assert [log.hits for log in logs] == [record.hits for record in records]
+    assert [log.bytes for log in logs] == [record.demand_bytes for record in records]
+    assert all(log.lookups == L * K and log.late == 0 for log in logs)
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_run_that_prefetches_serves_every_expert(*, weights: bool) -> None:
+    trace = decoded(a_trace(200, weights=weights), SHAPE, 1000)
+    logs = run_dry(trace, Settings(8, 2, prefetch=True))
+    on_demand = run_dry(trace, Settings(8, 2, prefetch=False))
+    assert sum(log.hits + log.late for log in logs) > sum(log.hits for log in on_demand)
+    assert all(log.hits + log.late <= log.lookups == L * K for log in logs)
+    assert all(log.wall_ns >= log.dense_ns + log.expert_ns + log.stall_ns for log in logs)
+
+
+def test_a_prefetch_that_finds_no_space_is_dropped() -> None:
+    trace = decoded(a_trace(), SHAPE, 10)
+    run = ReferenceRun(trace, SHAPE, Settings(4, 1, prefetch=True), None, expert_memory(SHAPE, 4))
+    run.cache.pinned = frozenset(range(4))
+    for key in range(4):
+        run.cache.take(key, spare=False)
+    assert run._begin(9) is None
+    assert run.prefetched_bytes == 0
+
+
+def test_wishes_are_the_next_layers_likeliest_first() -> None:
+    trace = decoded(a_trace(), SHAPE, 10)
+    predicted = trace.predicted[0].copy()
+    predicted[0, 0] = (7, -1)
+    run = ReferenceRun(
+        replace(trace, predicted=(predicted,)),
+        SHAPE,
+        Settings(6, 1, prefetch=True),
+        None,
+        expert_memory(SHAPE, 6),
+    )
+    assert [read.key for read in run._wishes(0, 0, 0)] == [E + 7]  # -1: nothing was predicted
+    both = trace.predicted[0][1, 0][np.argsort(-trace.predicted_weights[0][1, 0])]
+    assert [read.key for read in run._wishes(1, 0, 3)] == (E + both).tolist()
+    assert run.cache.shields[E + int(both[0])] == 4
+    assert list(run._wishes(1, L - 1, 5)) == []
+
+
+def test_reads_move_the_bytes_of_the_right_expert(tmp_path: Path) -> None:
+    """Every expert in the cache at the end has the bytes that lie at its place in the file."""
+    trace = decoded(a_trace(), SHAPE, 20)
+    path = tmp_path / "experts"
+    rng = np.random.default_rng(0)
+    experts = (rng.random((L * E, 3, 32, 32), dtype=np.float32) / 1024).astype(np.float32)
+    path.write_bytes(experts.tobytes())
+    memory = expert_memory(SHAPE, 10)
+    with path.open("rb") as file:
+        run = ReferenceRun(trace, SHAPE, Settings(10, 2, prefetch=True), file.fileno(), memory)
+        calls: list[int] = []
+        logs = run.run(calls.append)
+    assert calls == list(range(20))
+    landed = set(run.cache.slot) - run.cache.flying
+    assert len(landed) >= 8
+    for key in landed:
+        assert np.array_equal(memory.weights[run.cache.slot[key]], experts[key])
+    assert sum(log.bytes for log in logs) % SHAPE.expert_bytes == 0
+
+
+# -- what is worked out --------------------------------------------------------------------------------
+
+
+def test_the_overhead_is_found_again() -> None:
+    logs = [
+        TokenLog(wall_ns=1000 + 50 * misses + 7, dense_ns=7, lookups=20, hits=20 - misses)
+        for misses in range(9)
+    ]
+    assert fit_overhead(logs) == Overhead(1000, 50)
+
+
+def test_an_overhead_that_falls_with_misses_is_one_of_passes() -> None:
+    logs = [TokenLog(wall_ns=1000 - 50 * misses, lookups=20, hits=20 - misses) for misses in range(9)]
+    assert fit_overhead(logs) == Overhead(800, 0)
+
+
+def test_decoded_takes_whole_decoded_tokens_and_the_sizes_of_the_stand_in() -> None:
+    trace = a_trace(12)
+    trace.experts[7, 1] = -1
+    found = decoded(trace, SHAPE, 4)
+    assert found.position.tolist() == [5, 6, 8, 9]
+    assert found.header.expert_bytes == (12 * 1024,) * L
+    assert found.header.dense_bytes == (16 * 1024,) * L
+    assert found.predicted[0].shape == (4, L, K)
+
+
+def test_the_simulated_time_is_that_of_the_profile() -> None:
+    """One token, all misses, two lanes: worked by hand from the profile's own numbers."""
+    trace = decoded(a_trace(), SHAPE, 1)
+    hardware = load_hardware("oneplus-15r")
+    (record,) = simulate(trace, SHAPE, Settings(36, 1, prefetch=False), hardware, Overhead(1000, 10))
+    assert record.hits == 0
+    assert record.overhead_ns == 1000 + 10 * L * K
+    assert record.expert_ns == L * K * -(-SHAPE.expert_bytes * 10**9 // 12_193_600_000)
+    one = (SHAPE.expert_bytes + 4096) / 0.8 + SHAPE.expert_bytes / 4.76
+    assert sum(record.stall_ns) + record.expert_ns * (K - 1) / K == pytest.approx(L * K * one, rel=0.1)
+
+
+def made_up(wall: tuple[int, int], hits: tuple[int, int] = (3, 3)) -> pd.DataFrame:
+    logs = [
+        TokenLog(wall_ns=n, dense_ns=10, lookups=6, hits=h) for n, h in zip((100, 200), (3, 3), strict=True)
+    ]
+    records = [
+        Record(50, end_ns=50 + n, dense_ns=9, stall_ns=[4, 5], lookups=6, hits=h)
+        for n, h in zip(wall, hits, strict=True)
+    ]
+    return table(logs, records)
+
+
+def test_errors_are_those_of_wall_time() -> None:
+    row = reference._row("cache 50%, on demand", made_up((110, 160)))
+    assert row["median"] == pytest.approx(0.15)
+    assert row["bias"] == pytest.approx(-0.1)
+    assert row["hits_identical"]
+    assert made_up((110, 160))["predicted_stall_ns"].tolist() == [9, 9]
+    assert made_up((110, 160))["measured_overhead_ns"].tolist() == [90, 190]
+
+
+@pytest.mark.parametrize(
+    ("wall", "hits", "says"),
+    [
+        ((100, 200), (3, 3), "within"),
+        ((130, 260), (3, 3), "median above 15%; total off by more than 10%"),
+        ((100, 200), (3, 4), "hits differ"),
+    ],
+)
+def test_the_page_says_where_a_run_misses(wall: tuple[int, int], hits: tuple[int, int], says: str) -> None:
+    from simulator.validate import reference_report
+
+    title = "cache 50%, on demand"
+    found = made_up(wall, hits)
+    rows = [reference._row(title, found)]
+    page = reference_report.page(rows, {title: found}, SHAPE, 2, a_trace(), "a-profile")
+    assert f"| {says} |" in page
+    assert "the profile a-profile" in page
+
+
+# -- the command ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    try:
+        with scratch_file(folder, 4096):
+            pass
+    except InputError as error:
+        pytest.skip(f"the folder of temporary files cannot be measured: {error}")
+    tiny = replace(
+        measure_module.QUICK, file_bytes=1 << 20, reads=1, dram_bytes=1 << 20, expert_bytes=1 << 20, repeats=1
+    )
+    monkeypatch.setattr(reference, "QUICK", tiny)
+    monkeypatch.setattr("simulator.calibrate.contention.BUDGET", 1 << 20)
+    return Setup(folder, a_trace(), sizes=(0.2, 0.5), tokens=12, shape=SHAPE)
+
+
+def test_it_runs_calibrates_simulates_and_compares(setup: Setup, tmp_path: Path) -> None:
+    said: list[str] = []
+    page = validate_reference(tmp_path / "out", setup, say=said.append)
+    assert said[0] == "calibrating"
+    assert said[1:] == [
+        "cache 20%, on demand",
+        "cache 20%, prefetch",
+        "cache 50%, on demand",
+        "cache 50%, prefetch",
+    ]
+    rows = pd.read_csv(tmp_path / "out" / "accuracy.csv")
+    assert set(rows["run"]) == set(said[1:])
+    assert rows["median"].is_monotonic_decreasing
+    assert rows.set_index("run").loc[[s for s in said if "demand" in s], "hits_identical"].all()
+    tokens = pd.read_csv(tmp_path / "out" / "tokens.csv")
+    assert (tokens.groupby("run").size() == 12).all()
+    made = load_hardware(str(tmp_path / "out" / "cache-20-on-demand.yaml"))
+    assert made.links["ssd_to_cpu"].table is not None
+    assert {row.lanes for row in made.links["ssd_to_cpu"].table.value} == {1, 2}
+    assert (tmp_path / "out" / "validation-reference.md").read_text() == page
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["runs"] == said[1:]
+    assert list(setup.folder.iterdir()) == []
+    with pytest.raises(InputError, match="--force"):
+        validate_reference(tmp_path / "out", setup)
+
+
+def test_a_given_profile_is_not_calibrated(setup: Setup, tmp_path: Path) -> None:
+    given = replace(setup, profile=load_hardware("oneplus-15r"), sizes=(0.5,), lanes=1)
+    page = validate_reference(tmp_path / "out", given)
+    assert "the profile oneplus-15r" in page
+
+
+def test_one_lane_is_calibrated_with_one(setup: Setup, tmp_path: Path) -> None:
+    assert reference._plan(replace(setup, lanes=1)).lanes == (1,)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"trace": a_trace(predictions=False)}, "no recorded predictions"),
+        ({"sizes": (0.05,)}, "from 0.111"),
+        ({"sizes": (1.5,)}, "to 1"),
+        ({"profile": load_hardware("rtx4090-pcie4")}, "does not compute on a CPU"),
+        ({"shape": Shape(1 << 16, 1 << 16)}, "memory are not free"),
+        ({"trace": a_trace(5)}, "no decoded tokens"),
+        ({"folder": Path("none")}, "no such folder"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(
+    setup: Setup, tmp_path: Path, change: dict[str, object], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        validate_reference(tmp_path / "out", replace(setup, **change))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Setup] = []
+
+    def fake(out: Path, setup: Setup, *, force: bool, say: object) -> str:
+        seen.append(setup)
+        say("calibrating")
+        return "the page"
+
+    monkeypatch.setattr(reference, "validate_reference", fake)
+    args = [
+        "validate",
+        "reference",
+        "-o",
+        str(tmp_path / "out"),
+        "--sizes",
+        "0.3",
+        "--profile",
+        "oneplus-15r",
+    ]
+    done = CliRunner().invoke(app, args, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "the page" in done.stdout
+    assert seen[0].sizes == (0.3,)
+    assert seen[0].profile is not None
+    assert seen[0].shape == reference.SHAPE
+
+
+def test_a_probe_knows_nothing_of_the_run(tmp_path: Path) -> None:
+    """Its threads are its own: after it is closed none is left."""
+    from simulator.validate.reference_probe import Probe
+
+    path = tmp_path / "experts"
+    path.write_bytes(bytes(8 * SHAPE.expert_bytes))
+    with path.open("rb") as file, Probe(file.fileno(), 8 * SHAPE.expert_bytes, SHAPE, 2) as probe:
+        for _ in range(3):
+            probe()
+        assert {n: len(times) for n, times in probe.busy.items()} == {1: 3, 2: 3}
+        assert len(probe.alone) == 3
+        assert set(probe.experts) == {SHAPE.expert_bytes, SHAPE.expert_bytes // 2}
+        readers: list[Readers] = list(probe.readers.values())
+    assert not any(thread.is_alive() for r in readers for thread in r.threads)
