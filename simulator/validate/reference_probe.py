@@ -18,8 +18,13 @@ from simulator.calibrate.sample import Sample, sample
 from simulator.calibrate.scratch import ALIGN
 from simulator.validate.reference_run import Shape, expert_memory
 
+BEYOND_CACHES = 256 << 20
+"""Bytes of memory to read into and compute from, so that an expert is as cold as one of the run."""
 READS = 2
-"""Reads a lane in a round: a round starts from idle threads, as a layer step does."""
+"""Reads a lane where all are busy. Fewer lanes are busy only where a step misses less: then one read each.
+
+Either way a round starts from idle threads and an idle drive, as a layer step does.
+"""
 
 
 class Probe:
@@ -30,7 +35,7 @@ class Probe:
 
     def __init__(self, fd: int, n_bytes: int, shape: Shape, lanes: int) -> None:
         self.shape, self.places = shape, n_bytes // shape.expert_bytes
-        self.memory = expert_memory(shape, 2 * lanes)
+        self.memory = expert_memory(shape, max(2 * lanes, BEYOND_CACHES // shape.expert_bytes))
         self.readers = {n: Readers(fd, n) for n in range(1, lanes + 1)}
         self.rng = np.random.default_rng(2)
         self.x = np.ones((shape.hidden, 1), dtype=np.float32)
@@ -52,15 +57,22 @@ class Probe:
         """Measure one round of each."""
         self.alone.append(self._round(self.readers[1], ALIGN, 1, lambda: None))
         for lanes, readers in self.readers.items():
-            took = self._round(readers, self.shape.expert_bytes, READS * lanes, self._expert)
-            self.busy[lanes].append(took / READS)
+            reads = READS if lanes == len(self.readers) else 1
+            took = self._round(readers, self.shape.expert_bytes, reads * lanes, self._expert)
+            self.busy[lanes].append(took / reads)
 
     def _round(self, readers: Readers, n_bytes: int, n: int, meanwhile: Callable[[], None]) -> float:
         """Read ``n`` times; return the seconds until all were there."""
         lanes = len(readers.threads)
         offsets = (self.rng.integers(0, self.places, n) * self.shape.expert_bytes).tolist()
         slots = self.memory.slots
-        reads = [Read(i, at, slots[i % lanes][:n_bytes]) for i, at in enumerate(offsets)]
+        into = (
+            self.rng.integers(0, len(slots) // lanes, n) * lanes + np.arange(n) % lanes
+        )  # none twice at once
+        reads = [
+            Read(i, at, slots[slot][:n_bytes])
+            for i, (at, slot) in enumerate(zip(offsets, into.tolist(), strict=True))
+        ]
         start = time.perf_counter()
         with readers.lock:
             readers.demand.extend(reads)
@@ -72,10 +84,10 @@ class Probe:
         return time.perf_counter() - start
 
     def _expert(self) -> None:
-        """Compute the next of the experts that were read lately, whole and then the half of one."""
+        """Compute the next expert whole, and half of the one after it."""
         weights = self.memory.weights
-        self.next = (self.next + 1) % len(weights)
         for ffn in (self.shape.ffn, self.shape.ffn // 2):
+            self.next = (self.next + 1) % len(weights)
             start = time.perf_counter()
             swiglu(weights[self.next, :, :ffn], self.x)
             size = Shape(self.shape.hidden, ffn).expert_bytes

@@ -258,6 +258,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
     )
     monkeypatch.setattr(reference, "QUICK", tiny)
     monkeypatch.setattr("simulator.calibrate.contention.BUDGET", 1 << 20)
+    monkeypatch.setattr("simulator.validate.reference_probe.BEYOND_CACHES", 1 << 20)
     return Setup(folder, a_trace(), sizes=(0.2, 0.5), tokens=12, shape=SHAPE)
 
 
