@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | clean: each sets itself up, with nothing but Python >= 3.11 and make.
+# make demo | test | lint | bench | gallery | clean: each sets itself up, with nothing but Python >= 3.11 and make.
 #
 # VENV=DIR puts the environment elsewhere, PYTHON=PATH chooses the Python, JOBS=N the processes of the tests.
 
@@ -20,7 +20,7 @@ DEV = $(VENV)/.installed-$(EXTRAS)
 # An environment does not survive that its folder is moved, or that its Python goes.
 STALE := $(shell [ "$$(cat $(RUN) 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/python -c '' 2>/dev/null || echo stale)
 
-.PHONY: help demo env test lint bench clean stale
+.PHONY: help demo env test lint bench gallery clean stale
 
 help:
 	@sed -n '1,3s/^# \{0,1\}//p' Makefile
@@ -41,6 +41,10 @@ lint: $(DEV)
 
 bench: $(DEV)
 	$(BIN)/python -m pytest -q -s benchmarks
+
+gallery: $(DEV)
+	for name in gallery gallery-parts gallery-sensitivity; do \
+		$(BIN)/moesim run $$name --force --out out/$$name && cp out/$$name/figures/*.png docs/gallery/ || exit 1; done
 
 clean:
 	rm -rf out build *.egg-info .benchmarks .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

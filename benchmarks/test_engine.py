@@ -82,7 +82,7 @@ def simulation(shape: Shape, records: list[Record], *, merge: bool) -> Simulatio
         policy = create("eviction", "lru")
         assert isinstance(policy, Eviction)
         policy.bind(context)
-        pools.append((Pool(shape.n_experts // 2 * EXPERT_BYTES, policy), [layer]))
+        pools.append((Pool(shape.n_experts // 2 * EXPERT_BYTES, policy), [layer], ()))
     top = Tier("gpu", pools, lambda _key: EXPERT_BYTES, shape.n_experts)
     fabric = Fabric(machine, 8)
     loader = Loader(fabric, runtime, top, None, 2)

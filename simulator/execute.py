@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 from simulator.errors import InputError
 from simulator.library import Library
-from simulator.play import play, prepare
-from simulator.results import RunResult, token_table
+from simulator.play import Played, play, prepare
 from simulator.sweep import RunSpec
 
 
@@ -47,11 +46,10 @@ def check(spec: RunSpec) -> str | InputError:
         return error
 
 
-def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> tuple[RunResult, Any] | Failure:
-    """Return a run's row and its ``pyarrow.Table`` of tokens, or what went wrong with it."""
+def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> Played | Failure:
+    """Return a run's row and its tables, or what went wrong with it."""
     try:
-        result, collector = play(prepare(spec, library()), library(), share)
-        return result, token_table(collector)
+        return play(prepare(spec, library()), library(), share)
     except InputError as error:
         return Failure(spec.where, str(error))
     except Exception as error:  # noqa: BLE001 - isolated here, and told at the end of the sweep
@@ -68,7 +66,7 @@ class Here:
 
     def executes(
         self, specs: Sequence[RunSpec], share: Callable[[int, int], None]
-    ) -> Iterator[tuple[int, tuple[RunResult, Any] | Failure]]:
+    ) -> Iterator[tuple[int, Played | Failure]]:
         """Yield the place and the outcome of each run as it ends."""
         for i, spec in enumerate(specs):
             yield i, execute(spec, lambda done, i=i: share(i, done))  # type: ignore[misc]  # bound now
@@ -88,7 +86,7 @@ class Elsewhere:
 
     def executes(
         self, specs: Sequence[RunSpec], share: Callable[[int, int], None]
-    ) -> Iterator[tuple[int, tuple[RunResult, Any] | Failure]]:
+    ) -> Iterator[tuple[int, Played | Failure]]:
         """Yield the place and the outcome of each run as it ends."""
         from joblib import delayed
 
@@ -98,7 +96,7 @@ class Elsewhere:
             yield i, outcome
 
 
-def _placed(i: int, spec: RunSpec) -> tuple[int, tuple[RunResult, Any] | Failure]:
+def _placed(i: int, spec: RunSpec) -> tuple[int, Played | Failure]:
     return i, execute(spec)
 
 

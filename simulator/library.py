@@ -8,6 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from simulator.engine.build import Inputs, Run
 from simulator.engine.future import KnownFuture, belady_hit_rate
 from simulator.errors import InputError
@@ -29,6 +32,7 @@ class Library:
         self.hardware = cache(load_hardware)
         self.digest = cache(file_sha256)
         self.bounds: dict[tuple[Any, ...], tuple[float | None, str]] = {}
+        self.demands: dict[tuple[Any, ...], npt.NDArray[np.int64]] = {}
 
     @staticmethod
     def _trace(name: str) -> tuple[Trace, Path]:
@@ -53,6 +57,15 @@ class Library:
         training = spec.experiment.training_trace
         learnt = self.trace(training)[0] if training else None
         return Inputs(spec.experiment, model, hardware, trace, spec.seed, learnt), path
+
+    def lookups(self, spec: RunSpec, run: Run) -> npt.NDArray[np.int64]:
+        """Return how many layer steps demand each expert [layer, expert], once for each workload."""
+        key = (spec.experiment.trace, spec.experiment.workload)
+        if key not in self.demands:
+            shape = len(run.layer_bytes), run.n_experts
+            keys = np.fromiter(itertools.chain.from_iterable(run.events()), dtype=np.int64)
+            self.demands[key] = np.bincount(keys, minlength=shape[0] * shape[1]).reshape(shape)
+        return self.demands[key]
 
     def belady(self, spec: RunSpec, run: Run) -> tuple[float | None, str]:
         """Return the bound for tier 0 and its kind, once for each demand, capacity and partition."""

@@ -64,9 +64,9 @@ class Collector:
         )
         names = ("pass", "sequence", "position", "decoded", "tokens", "start_ns", "latency_ns")
         spent = (*(f"{label}_ns" for label in LABELS), *(f"stall_{name}_ns" for name in links))
-        self.rows: dict[str, array[int]] = {
-            name: array("q") for name in (*names, *spent, "lookups", "hits", "late", "misses", "demand_bytes")
-        }
+        busy = (*(f"busy_{name}_ns" for name in links), "busy_cpu_ns")
+        counts = ("lookups", "hits", "late", "misses", "demand_bytes")
+        self.rows: dict[str, array[int]] = {name: array("q") for name in (*names, *spent, *busy, *counts)}
         self.arrival: dict[int, int] = {}
         self.last_end: dict[int, int] = {}
         self.prompt_end: dict[int, int] = {}
@@ -97,9 +97,10 @@ class Collector:
 
     def _row(self, p: Pass, record: Record, sequence: int, position: int, n: int, *, decoded: bool) -> None:
         spent = (record.dense_ns, record.expert_ns, record.cpu_wait_ns, record.overhead_ns, *record.stall_ns)
+        busy = (*record.busy_ns, record.busy_cpu_ns)
         who = (p.index, sequence, position, int(decoded), n, record.start_ns, record.end_ns - record.start_ns)
         what = (record.lookups, record.hits, record.late, record.misses, record.demand_bytes)
-        for column, value in zip(self.rows.values(), (*who, *spent, *what), strict=True):
+        for column, value in zip(self.rows.values(), (*who, *spent, *busy, *what), strict=True):
             column.append(value)
 
 
@@ -120,6 +121,7 @@ class Outcome:
     belady_kind: str
     dram_is_next: bool
     expert_bytes: Fraction = Fraction(0)
+    token_cycle_bytes: int | None = None
     loss: Loss | None = None
 
 
@@ -269,6 +271,8 @@ METRICS = (
     Metric("bytes_ssd_to_gpu", "bytes carried", _bytes("ssd_to_gpu")),
     Metric("peak_gpu_bytes", "most bytes of experts in the GPU's cache", lambda o: o.peak_bytes.get("gpu")),
     Metric("peak_cpu_bytes", "most bytes of experts in the CPU's cache", lambda o: o.peak_bytes.get("cpu")),
+    Metric("token_cycle_bytes", "bytes of the experts that one token asks for, over all layers",
+           lambda o: o.token_cycle_bytes),
     Metric("dense_ms_per_token", "of a decoded token", _label("dense")),
     Metric("expert_compute_ms_per_token", "of a decoded token", _label("expert_compute")),
     Metric("cpu_expert_wait_ms_per_token", "of a decoded token", _label("cpu_expert_wait")),

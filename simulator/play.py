@@ -18,12 +18,14 @@ from simulator.hardware import HardwareProfile
 from simulator.library import Library
 from simulator.metrics import Collector, Outcome, Value, summarise
 from simulator.quality import published_loss
-from simulator.results import RunResult
+from simulator.results import RunResult, expert_table, token_table
 from simulator.sweep import RunSpec
 from simulator.systems import system_label
 
 Share = Callable[[int], None]
 """Called with the per mille of a run that is done."""
+Played = tuple[RunResult, dict[str, Any]]
+"""A run's row of the summary, and its ``results.TABLES``, each a ``pyarrow.Table``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ def prepare(spec: RunSpec, library: Library) -> Ready:
         raise InputError(f"{spec.where}: {error.where}", error.what, error.hint) from None
 
 
-def play(ready: Ready, library: Library, share: Share | None = None) -> tuple[RunResult, Collector]:
-    """Play a run; return its row and what was collected of each of its tokens."""
+def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
+    """Play a run; return its row and its tables."""
     spec, inputs, run = ready.spec, ready.inputs, ready.run
     collector = Collector(tuple(link.name for link in run.machine.links))
     simulation = run.simulation(_keeper(collector, max(1, len(run.workload)), share))
@@ -70,6 +72,7 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> tuple[Ru
         belady_kind=kind,
         dram_is_next=run.tiers[1] == "cpu",
         expert_bytes=Fraction(sum(run.layer_bytes), len(run.layer_bytes)),
+        token_cycle_bytes=inputs.trace.header.top_k * sum(run.layer_bytes),
         loss=published_loss(inputs.model.name, run.precisions),
     )
     assumed = [fact for policy in (run.partition, *simulation.policies) for fact in policy.assumptions()]
@@ -82,7 +85,11 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> tuple[Ru
     result = RunResult(
         _identity(ready), dict(spec.swept), summarise(outcome), flags, _config(spec), _files(ready, library)
     )
-    return result, collector
+    steps = len(run.workload) * len(run.layer_bytes)
+    resident = loader.top.resident_steps(steps)
+    lookups = library.lookups(spec, run)
+    experts = expert_table(lookups, resident, run.n_versions, steps)
+    return result, {"tokens": token_table(collector), "experts": experts}
 
 
 def _keeper(collector: Collector, n_passes: int, share: Share | None) -> Callable[[Any, Any], None]:
@@ -115,7 +122,7 @@ def _identity(ready: Ready) -> dict[str, Value]:
 
 
 def _config(spec: RunSpec) -> dict[str, Any]:
-    config = spec.experiment.model_dump(mode="json", exclude={"sweep"}, exclude_none=True)
+    config = spec.experiment.model_dump(mode="json", exclude={"sweep", "tune"}, exclude_none=True)
     config["sweep"] = {"seeds": [spec.seed]}
     return config
 

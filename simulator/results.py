@@ -31,6 +31,8 @@ IDENTITY = (
 )  # fmt: skip
 FLAGS = ("trace_synthetic", "hardware_measured", "assumed", "warnings")
 MANIFEST = "manifest.json"
+TABLES = ("tokens", "experts")
+"""The Parquet tables of a run folder, beside its summary."""
 PACKAGES = ("simpy", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib")
 
 
@@ -119,14 +121,19 @@ def unwritable(out: Path, error: Exception) -> InputError:
 
 
 def write_results(
-    folder: Path, runs: Sequence[RunResult], tokens: Sequence[Path], provenance: Mapping[str, Any]
+    folder: Path,
+    runs: Sequence[RunResult],
+    tables: Sequence[Mapping[str, Path]],
+    provenance: Mapping[str, Any],
 ) -> None:
-    """Write summary.csv, tokens.parquet, manifest.json and config.resolved.yaml into a folder.
+    """Write summary.csv, the TABLES, manifest.json and config.resolved.yaml into a folder.
 
-    ``tokens`` has the file of each run's tokens (``token_table``).
+    ``tables`` has the files of each run's tables by name.
     """
     _write_summary(folder / "summary.csv", runs)
-    _write_tokens(folder / "tokens.parquet", tokens)
+    for name in TABLES:
+        numbered = [(int(str(run.identity["run"])), of[name]) for run, of in zip(runs, tables, strict=True)]
+        _join(folder / f"{name}.parquet", numbered)
     (folder / "config.resolved.yaml").write_text("".join(map(_config, runs)), encoding="utf-8")
     (folder / MANIFEST).write_text(json.dumps(dict(provenance), indent=2) + "\n", encoding="utf-8")
 
@@ -159,6 +166,33 @@ def _write_summary(path: Path, runs: Sequence[RunResult]) -> None:
             writer.writerow({key: "" if value is None else value for key, value in summary_row(run).items()})
 
 
+def read_summary_rows(folder: Path, config_sha256: str) -> list[dict[str, Value]]:
+    """Return the rows of finished results; [] where there are none, or of something else.
+
+    Cells of metrics and numbers of IDENTITY are numbers where they look so, and None where they are empty.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["config_sha256"] != config_sha256:
+            return []
+        text = (folder / "summary.csv").read_text(encoding="utf-8")
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    numbers = {"run", "seed", "gpu_expert_cache_bytes", "cpu_expert_cache_bytes"}
+    numbers |= {metric.name for metric in METRICS}
+    rows = csv.DictReader(text.splitlines())
+    return [{name: _parsed(cell) if name in numbers else cell for name, cell in row.items()} for row in rows]
+
+
+def _parsed(cell: str) -> Value:
+    if not cell:
+        return None
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(cell)
+    return cell
+
+
 def token_table(collector: Collector) -> Any:
     """Return a run's rows as a ``pyarrow.Table``: one row a (pass, sequence)."""
     import pyarrow as pa
@@ -171,21 +205,46 @@ def token_table(collector: Collector) -> Any:
     return table.add_column(3, "phase", phase)
 
 
-def _write_tokens(path: Path, files: Sequence[Path]) -> None:
-    """Join the runs' tokens under their numbers; a column that a run lacks is empty there."""
+def expert_table(lookups: Any, resident: Mapping[int, int], n_versions: int, steps: int) -> Any:
+    """Return a ``pyarrow.Table`` with a row for each expert: how often demanded, how long in the top cache.
+
+    ``lookups`` [layer, expert] counts demands; ``resident`` has the layer steps, of ``steps``, that each
+    version key was counted into tier 0.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    by_version = np.zeros((lookups.size, n_versions), dtype=np.int64)
+    for key, n in resident.items():
+        by_version[divmod(key, n_versions)] = n
+    layer, expert = (index.ravel() for index in np.indices(lookups.shape))
+    return pa.table(
+        {
+            "layer": pa.array(layer, pa.int32()),
+            "expert": pa.array(expert, pa.int32()),
+            "lookups": pa.array(lookups.ravel(), pa.int64()),
+            "resident_steps": pa.array(by_version[:, 0], pa.int64()),
+            "resident_low_steps": pa.array(by_version[:, 1:].sum(axis=1), pa.int64()),
+            "steps": pa.array([steps] * lookups.size, pa.int64()),
+        }
+    )
+
+
+def _join(path: Path, files: Sequence[tuple[int, Path]]) -> None:
+    """Join one table of all runs under their numbers; a column that a run lacks is empty there."""
     import pyarrow as pa
     from pyarrow import parquet
 
     fields = [pa.field("run", pa.int32())]
-    for file in files:
+    for _, file in files:
         fields += [field for field in parquet.read_schema(file) if field.name not in {f.name for f in fields}]
     schema = pa.schema(fields)
     with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
-        for index, file in enumerate(files):
+        for number, file in files:
             table = parquet.read_table(file)
             n = table.num_rows
             columns = {name: table.column(name) for name in table.column_names}
-            columns["run"] = pa.array([index] * n, pa.int32())
+            columns["run"] = pa.array([number] * n, pa.int32())
             missing = {field.name: pa.nulls(n, field.type) for field in schema if field.name not in columns}
             writer.write_table(pa.table(columns | missing, schema=schema))
 

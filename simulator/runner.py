@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
 from simulator.execute import Backend, Elsewhere, Failure, Here, executor
-from simulator.metrics import Value
-from simulator.results import RunResult, check_output, fresh_folder, provenance, write_results
+from simulator.metrics import METRICS, Value
+from simulator.results import (
+    FLAGS,
+    IDENTITY,
+    RunResult,
+    check_output,
+    fresh_folder,
+    provenance,
+    read_summary_rows,
+    write_results,
+)
 from simulator.store import Store, open_store
 from simulator.sweep import RunSpec, expand
 
-Progress = Callable[[int, int, int], None]
-"""Called with (runs done, runs, per mille of the current run)."""
+
+class Progress(Protocol):
+    """Who is told how far a sweep is."""
+
+    def advance(self, done: int, runs: int, per_mille: int) -> None:
+        """Take in that so many runs are done, and so much of the current one."""
+
+    def ended(self, outcome: RunResult | Failure) -> None:
+        """Take in how a run ended."""
 
 
 @dataclass(slots=True)
@@ -52,8 +69,9 @@ def run_experiment(
 ) -> Finished:
     """Run an experiment file with its sweep and write the results; InputError before anything is written.
 
-    An interrupted sweep leaves its finished runs beside ``out`` (see ``simulator.store``). A run that fails
-    ends the sweep, or with ``keep_going`` is left out of the results.
+    A sweep that was interrupted, or had runs that failed, leaves its finished ones beside ``out`` (see
+    ``simulator.store``): with ``resume`` they are not played again. A run that fails ends the sweep, or with
+    ``keep_going`` is left out of the results.
     """
     how = how or HowToRun()
     started = datetime.now(UTC)
@@ -65,8 +83,11 @@ def run_experiment(
         digests = _checked(runs_on, specs)
         whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()
         check_output(target, whole, force=how.force)
+        if how.resume and (runs := _finished(target, whole, specs)):
+            return Finished(target, runs, _said(runs), sorted((target / "figures").glob("*")))
         with open_store(target, resume=how.resume, force=how.force) as store:
             failures = _play(runs_on, specs, digests, store, how, progress)
+            store.complete = not failures
             rows = [(store.get(digest), digest, spec) for digest, spec in zip(digests, specs, strict=True)]
             there = [(row, digest, spec) for row, digest, spec in rows if row is not None]
             runs = [_placed(row, spec) for row, _, spec in there]
@@ -74,14 +95,33 @@ def run_experiment(
                 raise InputError(failures[0].where, "every run failed", failures[0].cause)
             _tell_apart(runs)
             with fresh_folder(target) as folder:
-                tokens = [store.tokens(digest) for _, digest, _ in there]
-                write_results(folder, runs, tokens, provenance(whole, runs, how.command, started))
-                drawn = _draw(folder, figures)
+                tables = [store.tables(digest) for _, digest, _ in there]
+                write_results(folder, runs, tables, provenance(whole, runs, how.command, started))
+                drawn, missing = _draw(folder, figures)
+    drawn = [target / figure.relative_to(folder) for figure in drawn]
+    return Finished(target, runs, [*_said(runs), *missing], drawn, failures)
+
+
+def _said(runs: Sequence[RunResult]) -> list[str]:
+    """Return what the runs warn of and assume, each once."""
     said = [str(run.flags[flag]) for run in runs for flag in ("warnings", "assumed")]
-    warnings = list(dict.fromkeys(line for text in said for line in text.split(" | ") if line))
-    return Finished(
-        target, runs, warnings, [target / figure.relative_to(folder) for figure in drawn], failures
-    )
+    return list(dict.fromkeys(line for text in said for line in text.split(" | ") if line))
+
+
+def _finished(target: Path, whole: str, specs: Sequence[RunSpec]) -> list[RunResult]:
+    """Return the runs of results that are there already; [] unless they are these, and all of them."""
+    rows = read_summary_rows(target, whole)
+    if len(rows) != len(specs):
+        return []
+
+    def part(row: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
+        return {name: row[name] for name in names if name in row}
+
+    metrics = [metric.name for metric in METRICS]
+    return [
+        RunResult(part(row, IDENTITY), dict(spec.swept), part(row, metrics), part(row, FLAGS), config={})
+        for row, spec in zip(rows, specs, strict=True)
+    ]
 
 
 def _checked(runs_on: Here | Elsewhere, specs: Sequence[RunSpec]) -> list[str]:
@@ -108,10 +148,12 @@ def _play(
 
     def share(place: int, per_mille: int) -> None:
         if progress is not None:
-            progress(done + place, len(specs), per_mille)
+            progress.advance(done + place, len(specs), per_mille)
 
     failures = []
     for place, outcome in runs_on.executes([specs[i] for i in todo], share):
+        if progress is not None:
+            progress.ended(outcome if isinstance(outcome, Failure) else outcome[0])
         if isinstance(outcome, Failure):
             if not how.keep_going:
                 raise InputError(outcome.where, "the run failed", outcome.cause)
@@ -136,12 +178,19 @@ def _check_figures(where: str, figures: Sequence[str]) -> None:
             raise InputError(f"{where}: figures", f"unknown figure ({name!r})", did_you_mean(name, FIGURES))
 
 
-def _draw(folder: Path, figures: Sequence[str]) -> list[Path]:
+def _draw(folder: Path, figures: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Draw figures; return their files, and of those that the runs lack the data for, why."""
     if not figures:
-        return []
+        return [], []
     from simulator.plots import draw
 
-    return draw(figures, folder)
+    missing: list[str] = []
+    drawn = draw(
+        figures,
+        folder,
+        left_out=lambda name, error: missing.append(f"figure {name} is left out: {error.what}; {error.hint}"),
+    )
+    return drawn, missing
 
 
 def _tell_apart(runs: Sequence[RunResult]) -> None:

@@ -1,7 +1,7 @@
 """The store: finished runs of an unfinished sweep, beside the folder that its results will have.
 
-``NAME.partial/`` holds, for each finished run, ``HASH.parquet`` (tokens) and ``HASH.json`` (its row), under
-the hash of all that decides them. The row is renamed into place last: a run without one is not believed.
+``NAME.partial/`` holds, for each finished run, ``HASH.TABLE.parquet`` and ``HASH.json`` (its row), under the
+hash of all that decides them. The row is renamed into place last: a run without one is not believed.
 """
 
 from __future__ import annotations
@@ -9,41 +9,45 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
-from simulator.results import RunResult, unwritable
+from simulator.results import TABLES, RunResult, unwritable
 
 LOCK = "lock"
 
 
 class Store:
-    """Finished runs by their hash."""
+    """Finished runs by their hash; ``complete`` is for its user to deny, where runs are missing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.complete = True
 
     def get(self, digest: str) -> RunResult | None:
         """Return a finished run's row; None if there is none, or none that can be read."""
         try:
             found = json.loads((self.folder / f"{digest}.json").read_text(encoding="utf-8"))
-            return RunResult(**found) if self.tokens(digest).exists() else None
+            there = all(path.exists() for path in self.tables(digest).values())
+            return RunResult(**found) if there else None
         except (OSError, ValueError, TypeError):
             return None
 
-    def tokens(self, digest: str) -> Path:
-        """Return the file of a run's tokens."""
-        return self.folder / f"{digest}.parquet"
+    def tables(self, digest: str) -> dict[str, Path]:
+        """Return the files of a run's tables by name."""
+        return {name: self.folder / f"{digest}.{name}.parquet" for name in TABLES}
 
-    def put(self, digest: str, result: RunResult, tokens: Any) -> None:
-        """Keep a finished run: its row, and its tokens as a ``pyarrow.Table``."""
+    def put(self, digest: str, result: RunResult, tables: Mapping[str, Any]) -> None:
+        """Keep a finished run: its row, and its tables by name, each a ``pyarrow.Table``."""
         from pyarrow import parquet
 
-        self._write(self.tokens(digest), lambda path: parquet.write_table(tokens, path, compression="zstd"))
+        for name, path in self.tables(digest).items():
+            self._write(path, partial(parquet.write_table, tables[name], compression="zstd"))
         text = json.dumps(asdict(result))
         self._write(self.folder / f"{digest}.json", lambda path: path.write_text(text, encoding="utf-8"))
 
@@ -59,8 +63,9 @@ class Store:
 def open_store(out: Path, *, resume: bool, force: bool) -> Iterator[Store]:
     """Give the store of a sweep whose results will be in ``out``, for nobody else meanwhile.
 
-    It is gone when the block ends well, or when it holds no run; else it stays for ``resume``. ``force``
-    starts anew. Errors: InputError (an unfinished sweep, another that is running, nothing can be written).
+    It is gone when the block ends well and it is complete, or when it holds no run; else it stays for
+    ``resume``. ``force`` starts anew.
+    Errors: InputError (an unfinished sweep, another that is running, nothing can be written).
     """
     from filelock import FileLock, Timeout
 
@@ -83,8 +88,10 @@ def open_store(out: Path, *, resume: bool, force: bool) -> Iterator[Store]:
     try:
         if force and not resume:
             _clear(folder)
-        yield Store(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+        store = Store(folder)
+        yield store
+        if store.complete:
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise unwritable(out, error) from error
     finally:

@@ -22,14 +22,15 @@ from simulator.calibrate import measure as measure_module
 from simulator.calibrate import readers as readers_module
 from simulator.calibrate import scratch
 from simulator.calibrate import system as system_module
+from simulator.calibrate.device import Device, cuda_device
 from simulator.calibrate.dram import measure_dram
-from simulator.calibrate.drive import DriveTimes
-from simulator.calibrate.expert import ExpertTimes, swiglu
+from simulator.calibrate.drive import LaneTimes
+from simulator.calibrate.expert import ExpertTimes, roofline, swiglu
 from simulator.calibrate.gpu import Bench, Gpu, measure_gpu
 from simulator.calibrate.measure import Measured, Plan, measure
 from simulator.calibrate.pages import HUGE, read_memory
 from simulator.calibrate.profile import profile, warnings
-from simulator.calibrate.readers import Read, Readers, read_whole
+from simulator.calibrate.readers import Read, Readers, file_move, read_whole
 from simulator.calibrate.sample import Sample, repeat, sample
 from simulator.calibrate.system import System, this_system
 from simulator.calibrate.write import check_new, write_profile
@@ -45,6 +46,7 @@ TINY = Plan(
     reads=2,
     dram_bytes=MIB,
     shapes=((32, 32), (64, 64)),
+    gpu_shapes=((32, 32), (64, 64)),
     tokens=(1, 4),
     expert_bytes=MIB,
     repeats=2,
@@ -58,7 +60,7 @@ def exactly(value: float) -> Sample:
 def made_up(gpu: Gpu | None = None) -> Measured:
     """Reads of 1 MiB in 1 ms by one, 1.6 ms by two; experts at 10 GB/s, 50 GFLOP/s, 30 us of launches."""
     plan = replace(TINY, blocks=(MIB,), lanes=(1, 2))
-    drive = DriveTimes(exactly(1e-4), {(MIB, 1): exactly(1e-3), (MIB, 2): exactly(1.6e-3)})
+    drive = LaneTimes(exactly(1e-4), {(MIB, 1): exactly(1e-3), (MIB, 2): exactly(1.6e-3)})
     experts = {(size, 1): exactly(30e-6 + size / 1e10) for size in (MIB, 2 * MIB, 4 * MIB)}
     experts[4 * MIB, 16] = exactly(30e-6 + 2 * MIB * 16 / 50e9)  # 2 flops a weight of 4 bytes
     return Measured(
@@ -75,14 +77,15 @@ def made_up(gpu: Gpu | None = None) -> Measured:
 
 
 def a_gpu() -> Gpu:
-    """Copies of 10 us + bytes at 20 GB/s up and 10 GB/s down; experts of float16 at 1 TB/s, 100 TFLOP/s."""
+    """Copies of 10 us + bytes at 20 GB/s up and 10 GB/s down; experts at 15 us, 1 TB/s, 100 TFLOP/s."""
 
     def copies(rate: float) -> dict[tuple[bool, int], Sample]:
         small, large = 64 * KIB, 128 * MIB
         at = {small: small / (10e-6 + small / rate), large: rate}
         return {(pin, n): exactly(r if pin else r / 2) for n, r in at.items() for pin in (True, False)}
 
-    size = 6 * MIB
+    sizes = (6 * MIB, 60 * MIB)
+    experts = {("float16", size, 1): exactly(15e-6 + size / 1e12) for size in sizes}
     return Gpu(
         name="a GPU",
         version="torch 9, CUDA 9",
@@ -92,10 +95,7 @@ def a_gpu() -> Gpu:
         up=copies(20e9),
         down=copies(10e9),
         device_copy=exactly(2e12),
-        experts={
-            ("float16", size, 1): exactly(size / 1e12),
-            ("float16", size, 2048): exactly(size * 2048 / 1e14),
-        },
+        experts=experts | {("float16", sizes[1], 2048): exactly(15e-6 + sizes[1] * 2048 / 1e14)},
         beside=1.02,
     )
 
@@ -140,7 +140,7 @@ def numbered(tmp_path: Path):
 
 def test_readers_read_what_was_asked_for(numbered: int) -> None:
     buffers = {i: memoryview(bytearray(16)) for i in (5, 2, 7)}
-    with Readers(numbered, 2) as readers:
+    with Readers(file_move(numbered), 2) as readers:
         with readers.lock:
             readers.demand.extend(Read(i, 16 * i, buffer) for i, buffer in buffers.items())
             readers.lock.notify_all()
@@ -151,7 +151,7 @@ def test_readers_read_what_was_asked_for(numbered: int) -> None:
 
 def test_demand_goes_first_and_a_speculative_read_without_space_is_dropped(numbered: int) -> None:
     space = {6: memoryview(bytearray(16))}
-    with Readers(numbered, 1, space.get) as readers:
+    with Readers(file_move(numbered), 1, space.get) as readers:
         with readers.lock:
             readers.speculative.extend(Read(i, 16 * i, None) for i in (3, 6))
             readers.demand.append(Read(1, 16, memoryview(bytearray(16))))
@@ -161,7 +161,7 @@ def test_demand_goes_first_and_a_speculative_read_without_space_is_dropped(numbe
 
 
 def test_a_read_that_fails_is_raised_where_it_is_waited_for(numbered: int) -> None:
-    with Readers(numbered, 1) as readers:
+    with Readers(file_move(numbered), 1) as readers:
         with readers.lock:
             readers.demand.append(Read(0, 120, memoryview(bytearray(16))))
             readers.lock.notify_all()
@@ -177,7 +177,7 @@ def test_closing_forgets_what_has_not_started(monkeypatch: pytest.MonkeyPatch) -
         go.wait(10)
 
     monkeypatch.setattr(readers_module, "read_whole", slow)
-    readers = Readers(0, 1)
+    readers = Readers(file_move(0), 1)
     with readers.lock:
         readers.demand.extend(Read(i, 0, memoryview(bytearray(1))) for i in range(3))
         readers.lock.notify_all()
@@ -245,7 +245,7 @@ def test_too_little_space_is_refused_with_the_numbers(
     scratch.check_folder(tmp_path, 36 * MIB)
 
 
-@pytest.mark.parametrize("where", ["system", "open", "write"])
+@pytest.mark.parametrize("where", ["system", "open", "write", "cache"])
 def test_without_o_direct_nothing_is_measured(
     where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,12 +260,43 @@ def test_without_o_direct_nothing_is_measured(
             scratch, "direct_flag", lambda _: os.O_DIRECTORY
         )  # which no file can be opened with
     else:
-        monkeypatch.setattr(scratch, "direct_flag", lambda _: 0)
-        monkeypatch.setattr(scratch.os, "pwritev", fails)
+        monkeypatch.setattr(scratch, "direct_flag", lambda _: 0)  # taken, and ignored
+        if where == "write":
+            monkeypatch.setattr(scratch.os, "pwritev", fails)
+        elif not hasattr(os, "posix_fadvise"):
+            pytest.skip("the page cache cannot be asked")
     refused = pytest.raises(InputError, match=r"cannot be read with O_DIRECT .* would measure memory")
     with refused, scratch.scratch_file(tmp_path, 4096):
         pytest.fail("nothing can be measured")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_system_that_cannot_ask_the_page_cache_believes_o_direct(
+    drive_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    with scratch.scratch_file(drive_folder, 4096) as fd:
+        assert os.fstat(fd).st_size == 4096
+
+
+def test_the_command_refuses_memory_and_writes_nothing(tmp_path: Path) -> None:
+    memory = Path("/dev/shm")  # noqa: S108 # what is refused
+    if not memory.is_dir() or scratch.file_system(memory) not in scratch.IN_MEMORY:
+        pytest.skip("no folder in memory here")
+    out = tmp_path / "mine.yaml"
+    done = CliRunner().invoke(app, ["calibrate", "--quick", "-o", str(out), "--folder", str(memory)])
+    assert isinstance(done.exception, InputError)
+    assert "is in memory" in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert not out.exists()
+
+
+def test_a_folder_is_refused_before_a_gpu_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure_module, "measure_gpu", lambda *_, **__: pytest.fail("measured"))
+    with pytest.raises(InputError, match="no such folder"):
+        measure(TINY, tmp_path / "none", device=object())
 
 
 def test_a_drive_that_fills_up_is_said(drive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,17 +340,24 @@ def test_swiglu_is_its_definition() -> None:
 
 
 def test_the_roofline_is_found_again() -> None:
-    rate, flops, launch = made_up().experts.roofline(3)
+    rate, flops, fixed = roofline(made_up().experts.float32, 4)
     assert rate == pytest.approx(1e10)
-    assert launch == pytest.approx(10e-6)
+    assert fixed == pytest.approx(30e-6)
     assert flops == pytest.approx(50e9)
 
 
 def test_a_line_that_starts_below_0_has_no_launches() -> None:
-    times = ExpertTimes({(MIB, 1): exactly(1e-4), (2 * MIB, 1): exactly(3e-4)}, exactly(1))
-    rate, _, launch = times.roofline(3)
-    assert launch == 0
+    rate, _, fixed = roofline({(MIB, 1): exactly(1e-4), (2 * MIB, 1): exactly(3e-4)}, 4)
+    assert fixed == 0
     assert rate == pytest.approx(np.mean([MIB / 1e-4, 2 * MIB / 3e-4]), rel=0.1)
+
+
+@pytest.mark.parametrize("larger", [50e-6, 49e-6, 50.1e-6])
+def test_an_expert_that_is_all_launches_is_read_no_faster_than_memory_copies(larger: float) -> None:
+    times = {(MIB, 1): exactly(50e-6), (2 * MIB, 1): exactly(larger)}
+    rate, _, fixed = roofline(times, 2, fastest=4e12)
+    assert rate == pytest.approx(4e12)
+    assert fixed == pytest.approx(50e-6, rel=0.03)
 
 
 def test_dram_is_measured_for_each_number_of_threads() -> None:
@@ -373,7 +411,7 @@ def test_the_profile_has_the_measured_numbers_and_reads_again(tmp_path: Path) ->
 
 def test_one_thread_is_enough_where_more_bring_nothing() -> None:
     m = made_up()
-    drive = DriveTimes(exactly(1e-4), {(MIB, 1): exactly(1e-3), (MIB, 2): exactly(1.95e-3)})
+    drive = LaneTimes(exactly(1e-4), {(MIB, 1): exactly(1e-3), (MIB, 2): exactly(1.95e-3)})
     link = profile(replace(m, drive=drive), "mine").links["ssd_to_cpu"]
     assert link.lanes is not None
     assert link.lanes.value == 1
@@ -387,7 +425,7 @@ def test_with_a_gpu_the_profile_has_three_tiers(tmp_path: Path) -> None:
     unit = made.main_unit
     assert unit.flops.value == pytest.approx(1e14)
     assert unit.effective_bytes_per_s == pytest.approx(1e12)
-    assert unit.launch.value == 4000
+    assert unit.launch.value == 5000  # a third of what is left at 0 bytes
     up, down = made.links["cpu_to_gpu"], made.links["gpu_to_cpu"]
     assert (up.bandwidth.value, down.bandwidth.value) == (20 * 10**9, 10 * 10**9)
     assert up.latency.value == pytest.approx(10_000, abs=1)
@@ -398,7 +436,7 @@ def test_with_a_gpu_the_profile_has_three_tiers(tmp_path: Path) -> None:
 
 def test_a_busy_machine_and_unsteady_numbers_are_said() -> None:
     m = made_up()
-    unsteady = DriveTimes(m.drive.alone, {**m.drive.busy, (MIB, 2): Sample(1.6e-3, 1e-3, 3e-3, 3)})
+    unsteady = LaneTimes(m.drive.alone, {**m.drive.busy, (MIB, 2): Sample(1.6e-3, 1e-3, 3e-3, 3)})
     busy = replace(m, system=replace(m.system, load=2.0), drive=unsteady)
     load, wide = warnings(busy)
     assert "busy (load average 2.0 a core)" in load
@@ -448,7 +486,7 @@ def test_an_interrupted_calibration_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(measure_module, "measure_dram", interrupted)
+    monkeypatch.setattr(measure_module, "measure_contention", interrupted)
     with pytest.raises(KeyboardInterrupt):
         measure(TINY, drive_folder)
     assert list(drive_folder.iterdir()) == []
@@ -457,39 +495,129 @@ def test_an_interrupted_calibration_leaves_nothing(
 # -- the GPU -------------------------------------------------------------------------------------------
 
 
-def test_without_torch_or_cuda_the_gpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torch_or_cuda_the_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InputError, match="PyTorch is not installed"):
-        measure(TINY, tmp_path, gpu=True)
+        cuda_device()
     fake = type("torch", (), {"cuda": type("cuda", (), {"is_available": staticmethod(lambda: False)})})
     monkeypatch.setitem(sys.modules, "torch", fake)
     with pytest.raises(InputError, match="no CUDA device"):
-        measure_gpu([(32, 32)], [1], repeats=1)
+        cuda_device()
 
 
-def test_the_benches_run_on_any_device(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", [["calibrate"], ["validate", "reference"]])
+def test_the_commands_refuse_a_gpu_that_is_not_there(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "out.yaml"), "--gpu"])
+    assert str(done.exception) == "--gpu: PyTorch is not installed; pip install moesim[record]"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unsteady_numbers_of_a_gpu_are_said_too() -> None:
+    unsteady = Sample(1.0, 0.5, 1.5, 3)
+    gpu = a_gpu()
+    gpu = replace(gpu, launch=unsteady, up=gpu.up | {(False, 64 * KIB): unsteady})
+    (line,) = warnings(made_up(gpu))
+    assert "launches 100%" in line
+    assert "pageable copies of 64.00 KiB to the GPU 100%" in line
+
+
+def test_copies_by_threads_become_a_table_and_memory_is_as_fast_as_they_were() -> None:
+    lanes = LaneTimes(exactly(2e-5), {(MIB, 1): exactly(5e-5), (MIB, 2): exactly(8e-5)})
+    m = replace(made_up(replace(a_gpu(), lanes=lanes)), drive=None, contention=None)
+    made = profile(m, "mine")
+    up = made.links["cpu_to_gpu"]
+    assert up.table is not None
+    assert [(r.lanes, r.bandwidth) for r in up.table.value] == [
+        (1, round(MIB / 5e-5)),
+        (2, round(MIB / 4e-5)),
+    ]
+    assert up.reads_dram
+    assert made.tiers.names == ("gpu", "cpu")
+    assert "Beside reads" not in made.notes
+    assert made.tiers.cpu is not None
+    assert made.tiers.cpu.bandwidth.value == round(MIB / 4e-5)  # 26.2 GB/s; numpy copied at 18
+    assert "at least that" in made.tiers.cpu.bandwidth.source
+
+
+@pytest.fixture
+def torch_device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    """Give PyTorch's CPU: the lines are those of a GPU, but for streams, pinning and waiting."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    monkeypatch.setattr(measure_module, "MANY", 8)
     monkeypatch.setattr(gpu_module, "BEYOND_CACHES", MIB)
-    waits = 0
+    monkeypatch.setattr(gpu_module, "LAUNCHES", 10)
+    monkeypatch.setattr(gpu_module, "IN_A_ROW", MIB)
+    monkeypatch.setattr(gpu_module, "COPIES", (4 * KIB, 64 * KIB))
+    monkeypatch.setattr(gpu_module, "NEEDED", MIB)
+    monkeypatch.setattr(gpu_module, "WARM_S", 0.0)
+    return Device(torch, "cpu")
 
-    def wait() -> None:
-        nonlocal waits
-        waits += 1
 
-    bench = Bench(torch, torch.device("cpu"), wait, 1)
+def test_each_measurement_waits_before_and_after(
+    torch_device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[str] = []
+    monkeypatch.setattr(torch_device, "wait", lambda: waits.append("all"))
+    monkeypatch.setattr(torch_device, "wait_compute", lambda: waits.append("own"))
+    bench = Bench(torch_device, 1)
     assert bench.launch().median > 0
     assert bench.copy(64 * KIB, up=True, pinned=False).median > 0
     assert bench.copy(64 * KIB, up=False, pinned=False).median > 0
-    assert bench.device_copy().median > 0
-    assert set(bench.experts([(32, 32)], [1, 4], torch.float16)) == {(6144, 1), (6144, 4)}
-    assert waits == 2 * 2 * 6  # before and after each measurement, the one thrown away too
+    assert bench.device_copy(64 * KIB).median > 0
+    assert waits == ["all"] * 2 * 2 * 4  # the one that is thrown away too
+    waits.clear()
+    assert set(bench.experts([(512, 512)], [1, 4], torch_device.torch.float16)) == {
+        (3 * MIB // 2, 1),
+        (3 * MIB // 2, 4),
+    }
+    assert waits == ["all", "own", "own"] * 2 * 2  # two experts a walk
+
+
+def test_a_copy_beside_experts_is_compared_with_one_alone(torch_device: Device) -> None:
+    assert Bench(torch_device, 3).beside(64 * KIB, (32, 32)) > 0
+
+
+@pytest.mark.parametrize("drive", [True, False])
+def test_a_whole_device_is_measured(
+    torch_device: Device, drive_folder: Path, monkeypatch: pytest.MonkeyPatch, *, drive: bool
+) -> None:
+    monkeypatch.setattr(gpu_module, "BEYOND_CACHES", 32 * KIB)
+    monkeypatch.setattr("simulator.calibrate.contention.BUDGET", MIB)
+    said: list[str] = []
+    plan = replace(TINY, tokens=(1,), repeats=1)
+    found = measure(plan, drive_folder if drive else None, device=torch_device, say=said.append)
+    both = ["drive", "drive and CPU beside each other"]
+    assert said == ["GPU", *(both if drive else []), "DRAM", "experts on the CPU"]
+    made = profile(found, "mine")
+    assert made.main == "gpu"
+    assert made.tiers.names == ("gpu", "cpu", "ssd")[: 3 if drive else 2]
+
+
+def test_a_gpu_that_is_full_is_refused(torch_device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_device, "memory", lambda: (1000, 10**9))
+    with pytest.raises(InputError, match=r"1000 B of GPU memory are free, 1\.00 MiB needed"):
+        measure_gpu(torch_device, [(32, 32)], [1], repeats=1)
+
+
+def test_the_device_and_the_cpu_compute_the_same_expert(torch_device: Device) -> None:
+    rng = np.random.default_rng(0)
+    weights, x = (
+        rng.standard_normal((3, 5, 4), dtype=np.float32),
+        rng.standard_normal((4, 2), dtype=np.float32),
+    )
+    torch = torch_device.torch
+    got = gpu_module.swiglu(torch, torch.from_numpy(weights), torch.from_numpy(x)).numpy()
+    assert np.allclose(got, swiglu(weights, x), rtol=1e-5, atol=1e-6)
 
 
 def test_a_gpu_is_measured() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    found = measure_gpu([(64, 64), (512, 512)], [1, 4], repeats=2)
+    found = measure_gpu(cuda_device(), [(64, 64), (4096, 4096)], [1, 4], repeats=2)
     made = profile(made_up(found), "mine")
     assert made.main == "gpu"
     assert all(s.median > 0 for s in [*found.up.values(), *found.down.values(), *found.experts.values()])

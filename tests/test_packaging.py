@@ -132,7 +132,7 @@ def test_wheel_holds_every_data_file(wheel: Path) -> None:
         for top in ("simulator", "policies")
         for path in (ROOT / top).rglob("*")
     ]
-    kept = (".py", ".yaml", ".mplstyle", ".typed")
+    kept = (".py", ".yaml", ".mplstyle", ".typed", ".j2", ".css", ".js")
     assert sorted({name for name in code if name.endswith(kept)} - set(names)) == []
     assert not [name for name in names if not name.startswith(("simulator/", "policies/", "moesim-"))]
 
@@ -168,7 +168,12 @@ def test_what_is_imported_is_required() -> None:
             elif isinstance(node, ast.ImportFrom):
                 imported.add(str(node.module).partition(".")[0])
     third_party = imported - set(sys.stdlib_module_names) - {"simulator", "policies"}
-    extras = {"record": {"torch", "transformers"}, "dask": {"distributed"}, "validate": {"scipy"}}
+    extras = {
+        "record": {"torch", "transformers"},
+        "dask": {"distributed"},
+        "tune": {"optuna"},
+        "validate": {"scipy"},
+    }
     required = {re.split(r"[<>=]", line)[0] for line in lines("options", "install_requires")}
     assert {"yaml" if name == "pyyaml" else name for name in required} == third_party - set.union(
         *extras.values()

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from simulator.analysis.groups import group
 from simulator.errors import InputError
 from simulator.plots import FIGURES, draw, listing
-from simulator.plots.groups import group
-from simulator.plots.style import PAGE, paper
+from simulator.plots.style import STYLES, WIDTHS, styled
 
 GIB = 1 << 30
 LONG = tuple(f"a-system-with-a-long-name-{'predictive-' * (i % 3)}{i}" for i in range(12))
+OWN = ("tokens-per-second", "hit-rate", "latency-breakdown", "speed-up", "latency-cdf")
 STALLS = ("stall_cpu_to_gpu_ms_per_token", "stall_ssd_to_cpu_ms_per_token")
 
 
@@ -62,16 +63,52 @@ def summary(
                 STALLS[0]: stall * 0.75,
                 STALLS[1]: stall * 0.25,
                 "overhead_ms_per_token": 0.5,
+                "token_cycle_bytes": 2.5 * GIB,
                 "belady_hit_rate": 0.9 + which % bounds / 100 if bounds else np.nan,
             }
         )
     return pd.DataFrame(rows)
 
 
+def tokens(frame: pd.DataFrame, fold: int = 30) -> pd.DataFrame:
+    """Return the tokens of a summary's runs: four sequences of a prompt and 12 decoded tokens each.
+
+    The slowest token takes ``fold`` times the fastest.
+    """
+    generator = np.random.default_rng(0)
+    rows = []
+    for run in frame["run"]:
+        now = 0
+        ms = np.geomspace(2, 2 * fold, 48) * (1 + run % 7 / 7) * generator.uniform(0.9, 1.1, 48)
+        for at in range(52):
+            decoded = at % 13 > 0
+            ns = int(1e6 * ms[at - at // 13 - 1]) if decoded else 10**9
+            rows.append(
+                {
+                    "run": run,
+                    "pass": at,
+                    "sequence": at // 13,
+                    "phase": "decode" if decoded else "prefill",
+                    "tokens": 1 if decoded else 100,
+                    "start_ns": now,
+                    "latency_ns": ns,
+                    "lookups": 10,
+                    "hits": 5,
+                }
+            )
+            now += ns
+    return pd.DataFrame(rows)
+
+
 def results(folder: Path, frame: pd.DataFrame) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_csv(folder / "summary.csv", index=False)
+    tokens(frame).to_parquet(folder / "tokens.parquet")
     return folder
+
+
+def plotted(name: str, frame: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
+    return FIGURES[name].plot(frame, *([tokens(frame)] if FIGURES[name].tables else []))
 
 
 def shown(folder: Path, name: str) -> pd.DataFrame:
@@ -90,6 +127,12 @@ CASES: dict[str, dict[str, Any]] = {
     "many sizes": {"systems": LONG[:7], "sizes_gib": range(1, 15), "bounds": 3},
     "small sizes": {"systems": LONG[:2], "sizes_gib": (0.1, 0.2)},
     "seeds": {"systems": ("random", "lru"), "sizes_gib": (4, 8), "seeds": (0, 1, 2)},
+    "six sizes of two models": {
+        "systems": ("lru", "lfu", "hobbit", "moe-infinity"),
+        "sizes_gib": (1, 2, 4, 8, 16, 32),
+        "models": ("mixtral-8x7b", "olmoe-1b-7b"),
+        "bounds": 2,
+    },
     "no bound": {"systems": ("lru", "lfu"), "sizes_gib": (4, 8), "bounds": 0},
 }
 
@@ -98,13 +141,30 @@ def boxes(texts: Sequence[Any]) -> list[Any]:
     return [text.get_window_extent() for text in texts if text.get_text() and text.get_visible()]
 
 
-@pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-def test_words_stay_within_the_figure_and_apart(name: str, case: dict[str, Any]) -> None:
-    with paper():
-        figure, _ = FIGURES[name].plot(summary(**case))
+LOOKS = [
+    *((case, "paper", None) for case in CASES),
+    *(
+        (case, style, width)
+        for case in ("systems by size", "long names", "two models")
+        for style, width in (("talk", None), ("notebook", None), ("paper", "icml"), ("paper", "neurips"))
+    ),
+]
+
+
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize(("which", "style", "width"), LOOKS, ids=str)
+def test_words_stay_within_the_figure_and_apart(name: str, which: str, style: str, width: str | None) -> None:
+    case = CASES[which]
+    frame = summary(**case)
+    if name == "speed-up" and group(frame).series[1:] == []:
+        with pytest.raises(InputError, match="no run can be compared"):
+            plotted(name, frame)
+        return
+    with styled(style, width):
+        figure, _ = plotted(name, frame)
         figure.draw_without_rendering()
-        assert figure.get_size_inches()[0] in {3.33, PAGE}
+        widths = WIDTHS[width] if width else (STYLES[style].column, STYLES[style].page)
+        assert figure.get_size_inches()[0] in widths
         canvas = figure.bbox
         for axes in figure.axes:
             labels = [
@@ -128,9 +188,9 @@ def test_words_stay_within_the_figure_and_apart(name: str, case: dict[str, Any])
 
 def test_every_figure_is_written_with_its_data(tmp_path: Path) -> None:
     folder = results(tmp_path / "r", summary(systems=("lru", "lfu")))
-    written = draw(list(FIGURES), folder)
+    written = draw(OWN, folder)
     assert [path.name for path in written] == [
-        f"{name}.{form}" for name in FIGURES for form in ("pdf", "png", "csv")
+        f"{name}.{form}" for name in OWN for form in ("pdf", "png", "csv")
     ]
     assert sorted(written) == sorted((folder / "figures").iterdir())  # and nothing half-written
     assert (folder / "figures" / "tokens-per-second.pdf").read_bytes().startswith(b"%PDF")
@@ -138,7 +198,7 @@ def test_every_figure_is_written_with_its_data(tmp_path: Path) -> None:
 
 def test_bars_are_as_high_as_the_csv_says() -> None:
     frame = summary(systems=("lru", "lfu"), sizes_gib=(8, 4))
-    figure, data = FIGURES["tokens-per-second"].plot(frame)
+    figure, data = plotted("tokens-per-second", frame)
     heights = [patch.get_height() for patch in figure.axes[0].patches]
     assert heights == data["tokens_per_second"].tolist() == [11, 10, 13, 12]
     assert data["gpu_expert_cache_gib"].tolist() == [4, 8, 4, 8]
@@ -146,16 +206,17 @@ def test_bars_are_as_high_as_the_csv_says() -> None:
 
 def test_lines_go_through_what_the_csv_says() -> None:
     frame = summary(systems=("lru", "lfu"), sizes_gib=(4, 8))
-    figure, data = FIGURES["hit-rate"].plot(frame)
+    figure, data = plotted("hit-rate", frame)
     drawn = {tuple(line.get_ydata()) for line in figure.axes[0].lines}
     for _, own in data.groupby("system"):
         assert tuple(100 * own["hit_rate"]) in drawn
     assert (90.0, 90.0) in drawn
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lru", "lfu", "Belady's bound"]
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["lru", "lfu", "Belady's bound", "one token's experts"]
 
 
 def test_stacked_labels_add_up_to_the_pass() -> None:
-    figure, data = FIGURES["latency-breakdown"].plot(summary(systems=("lru", "lfu")))
+    figure, data = plotted("latency-breakdown", summary(systems=("lru", "lfu")))
     ends = [patch.get_x() + patch.get_width() for patch in figure.axes[0].patches]
     labels = [name for name in data if name.endswith("_ms_per_token")]
     assert "cpu_expert_wait_ms_per_token" not in labels  # took no time anywhere
@@ -164,13 +225,13 @@ def test_stacked_labels_add_up_to_the_pass() -> None:
 
 
 def test_a_summary_without_stalls_by_link_shows_their_sum() -> None:
-    figure, data = FIGURES["latency-breakdown"].plot(summary().drop(columns=list(STALLS)))
+    figure, data = plotted("latency-breakdown", summary().drop(columns=list(STALLS)))
     assert data["stall_ms_per_token"].tolist() == [20.0]
     assert "stall" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_a_single_size_shows_hits_late_and_misses_up_to_all_lookups() -> None:
-    figure, data = FIGURES["hit-rate"].plot(summary(systems=("lru", "lfu")))
+    figure, data = plotted("hit-rate", summary(systems=("lru", "lfu")))
     assert data[["hit_rate", "late_rate", "miss_rate"]].sum(axis=1).tolist() == pytest.approx([1, 1])
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["hits", "late", "misses", "Belady's bound"]
@@ -185,9 +246,9 @@ def test_a_single_size_shows_hits_late_and_misses_up_to_all_lookups() -> None:
     ],
 )
 def test_bounds_that_differ_say_whose_they_are(bounds: int, expected: list[str]) -> None:
-    figure, _ = FIGURES["hit-rate"].plot(summary(systems="abcde", sizes_gib=(4, 8), bounds=bounds))
+    figure, _ = plotted("hit-rate", summary(systems="abcde", sizes_gib=(4, 8), bounds=bounds))
     names = [text.get_text().replace("b, d", "b and d") for text in figure.legends[0].get_texts()]
-    assert names[5:] == expected
+    assert names[5:] == [*expected, "one token's experts"]
 
 
 def test_runs_that_only_their_seed_tells_apart_are_averaged(tmp_path: Path) -> None:
@@ -209,7 +270,7 @@ def test_what_varies_decides_panels_series_and_sizes() -> None:
 def test_sizes_that_belong_to_a_model_do_not_stand_for_it() -> None:
     frame = pd.concat([summary(sizes_gib=(4, 8), models=("a",)), summary(sizes_gib=(16, 32), models=("b",))])
     assert group(frame).panels == ["a", "b"]
-    figure, _ = FIGURES["latency-breakdown"].plot(frame)
+    figure, _ = plotted("latency-breakdown", frame)
     assert len(figure.axes) == 4
 
 
@@ -238,7 +299,7 @@ def test_the_phone_has_no_gpu_cache(tmp_path: Path) -> None:
     assert data["cpu_expert_cache_gib"].tolist() == [1, 2]
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("sizes", [(4,), (4, 8)])
 @pytest.mark.parametrize("empty", ["some", "all"])
 def test_empty_cells_are_survived(tmp_path: Path, name: str, sizes: tuple[int, ...], empty: str) -> None:
@@ -246,14 +307,15 @@ def test_empty_cells_are_survived(tmp_path: Path, name: str, sizes: tuple[int, .
     metrics = [c for c in frame if c.endswith(("_rate", "_per_second", "_per_token"))]
     frame.loc[slice(0, 0) if empty == "some" else slice(None), metrics] = np.nan
     data = shown(results(tmp_path, frame), name)
-    assert len(data) == len(frame)
-    assert data[data.columns[-1]].isna().any()
+    by_token = FIGURES[name].tables == ("tokens",)
+    assert data.groupby(["system", *data.filter(regex="_gib$")]).ngroups == len(frame)
+    assert data.filter(regex="_rate|_per_|latency|speed_up$").isna().any(axis=None) != by_token
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
     first, second = (results(tmp_path / name, summary(**CASES["systems by size"])) for name in "ab")
     forms = ("pdf", "png", "svg")
-    for a, b in zip(draw(list(FIGURES), first, forms), draw(list(FIGURES), second, forms), strict=True):
+    for a, b in zip(draw(OWN, first, forms), draw(OWN, second, forms), strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
 
 
@@ -326,3 +388,129 @@ def test_listing_says_what_each_figure_shows_without_loading_matplotlib() -> Non
     assert all(line for _, line in listing())
     code = "import sys, simulator.plots; sys.exit(bool({'matplotlib', 'pandas'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_speed_ups_are_over_the_baseline_that_was_asked_for(tmp_path: Path) -> None:
+    folder = results(tmp_path, summary(systems=("lru", "lfu"), sizes_gib=(4, 8)))
+    first = shown(folder, "speed-up")
+    assert first["baseline"].tolist() == ["lru"] * 4
+    assert first["speed_up"].tolist()[:2] == [1, 1]
+    assert (first["speed_up_low"] <= first["speed_up"]).all() and (first["sequences"] == 4).all()
+    draw(["speed-up"], folder, ("png",), baseline="lfu")
+    second = pd.read_csv(folder / "figures" / "speed-up.csv")
+    assert second["speed_up"].tolist()[:2] == pytest.approx((1 / first["speed_up"]).tolist()[2:])
+    with pytest.raises(InputError, match=r"did you mean 'lfu'\?"):
+        draw(["speed-up"], folder, baseline="lfuu")
+    with pytest.raises(InputError, match="draw one of: speed-up"):
+        draw(["hit-rate"], folder, baseline="lfu")
+
+
+def test_whiskers_of_systems_at_one_size_stand_apart_but_near_it() -> None:
+    sizes = (1, 2, 4, 8, 12, 16)
+    figure, _ = plotted("speed-up", summary(systems=LONG, sizes_gib=sizes))
+    places = np.array([line.get_xdata() for line in figure.axes[0].lines if len(line.get_xdata()) == 6])
+    assert len(np.unique(places.round(9), axis=0)) == len(LONG) - 1
+    assert (np.abs(np.log(places / np.array(sizes))) < np.log(16 / 12) / 2).all()
+
+
+def test_the_latency_cdf_shows_percentiles_of_the_gaps(tmp_path: Path) -> None:
+    frame = summary(systems=("lru", "lfu"))
+    data = shown(results(tmp_path, frame), "latency-cdf")
+    table = tokens(frame)
+    own = table[(table["run"] == 1) & (table["phase"] == "decode")]["latency_ns"] / 1e6
+    for mark in (50, 95, 99):
+        row = data[(data["system"] == "lfu") & (data["percentile"] == mark)]
+        assert row["latency_ms"].item() == pytest.approx(np.percentile(own, mark))
+        assert row["decoded_tokens"].item() == 48
+
+
+@pytest.mark.parametrize(("fold", "scale"), [(30, "log"), (3, "linear")])
+def test_a_wide_span_of_latencies_is_logarithmic(fold: int, scale: str) -> None:
+    frame = summary(systems=("lru", "lfu"))
+    figure, _ = FIGURES["latency-cdf"].plot(frame, tokens(frame, fold))
+    assert figure.axes[0].get_xscale() == scale
+
+
+def test_no_more_curves_are_drawn_than_can_be_told_apart() -> None:
+    figure, data = plotted("latency-cdf", summary(systems=LONG))
+    looks = {(line.get_linestyle(), line.get_marker()) for line in figure.axes[0].lines}
+    assert len(looks) == len(figure.axes[0].lines) == 6
+    assert figure.legends[0].get_title().get_text().startswith("6 of 12")
+    assert data["system"].nunique() == 12
+
+
+def test_results_without_decoded_tokens_have_no_latency_cdf() -> None:
+    frame = summary()
+    prompts = tokens(frame).query("phase == 'prefill'")
+    with pytest.raises(InputError, match="no decoded tokens"):
+        FIGURES["latency-cdf"].plot(frame, prompts)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shares", "at", "drawn"),
+    [((2, 4), (), 2.5, True), ((0.5, 1), (), 2.5, False), ((4, 8), (0.25, 0.5), 15.625, True)],
+)
+def test_one_token_s_experts_are_where_they_are_on_the_axis(
+    sizes: tuple[float, ...], shares: tuple[float, ...], at: float, drawn: bool
+) -> None:
+    frame = summary(systems=("lru", "lfu"), sizes_gib=sizes)
+    if shares:
+        key = "memory.gpu_expert_cache.fraction"
+        parts = [frame[frame["gpu_expert_cache_bytes"] == int(size * GIB)] for size in sizes]
+        frame = pd.concat([part.assign(**{key: share}) for part, share in zip(parts, shares, strict=True)])
+    figure, data = plotted("hit-rate", frame)
+    assert data["token_cycle_on_the_axis"].tolist() == pytest.approx([at] * 4)
+    upright = [line.get_xdata()[0] for line in figure.axes[0].lines if len({*line.get_xdata()}) == 1]
+    assert upright == pytest.approx([at] if drawn else [], rel=1e-3)
+
+
+def test_a_figure_that_the_results_lack_data_for_is_left_out_or_refused(tmp_path: Path) -> None:
+    folder = results(tmp_path, summary(systems=("lru", "lfu")))
+    (folder / "tokens.parquet").unlink()
+    said: list[tuple[str, str]] = []
+    written = draw(OWN, folder, ("svg",), left_out=lambda name, error: said.append((name, error.what)))
+    assert [path.name for path in written if path.suffix == ".svg"] == [f"{name}.svg" for name in OWN[:3]]
+    assert said == [(name, "holds no tokens.parquet") for name in OWN[3:]]
+    with pytest.raises(InputError, match=r"holds no tokens.parquet"):
+        draw(["hit-rate", "latency-cdf"], folder)
+
+
+def test_other_styles_stand_beside_that_of_papers(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r", summary(systems=("lru", "lfu")))
+    out = tmp_path / "elsewhere" / "figures"
+    for style in STYLES:
+        draw(["hit-rate"], folder, ("png",), style, out=out)
+    names = ["hit-rate.png", "hit-rate-talk.png", "hit-rate-notebook.png", "hit-rate.csv"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    assert not (folder / "figures").exists()
+
+
+def test_letters_of_a_talk_are_large_enough() -> None:
+    with styled("talk"):
+        figure, _ = plotted("speed-up", summary(systems=("lru", "lfu")))
+        texts = [text for text in figure.findobj(lambda one: hasattr(one, "get_fontsize")) if text.get_text()]
+        assert min(text.get_fontsize() for text in texts) >= 16
+
+
+@pytest.mark.parametrize(
+    ("style", "width", "what"),
+    [
+        ("tlak", None, "unknown style.*did you mean 'talk'"),
+        ("paper", "acmm", "unknown width.*did you mean 'acm'"),
+        ("talk", "ieee", "is a paper's"),
+    ],
+)
+def test_an_unknown_style_or_width_is_refused(
+    tmp_path: Path, style: str, width: str | None, what: str
+) -> None:
+    with pytest.raises(InputError, match=what):
+        draw(["hit-rate"], results(tmp_path, summary()), ("png",), style, width)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_names_are_letters_and_no_formulas_and_stay_text_in_svg(tmp_path: Path) -> None:
+    folder = results(tmp_path, summary(systems=("a $x^{ b$ name", "100 % <of> it & more")))
+    draw(OWN, folder, ("svg", "pdf"))
+    text = (folder / "figures" / "speed-up.svg").read_text()
+    assert "a $x^{ b$ name" in text
+    assert "100 % &lt;of&gt; it" in text

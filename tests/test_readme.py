@@ -59,7 +59,8 @@ def test_commands_run(page: str, checkout: Path) -> None:
 
 def test_results_are_what_the_readme_says(checkout: Path) -> None:
     moesim(blocks("README.md", "sh")[0].splitlines()[0], checkout)
-    promised = {"summary.csv", "tokens.parquet", "config.resolved.yaml", "manifest.json", "figures"}
+    tables = {"summary.csv", "tokens.parquet", "experts.parquet"}
+    promised = tables | {"config.resolved.yaml", "manifest.json", "figures"}
     assert {path.name for path in (checkout / "out" / "first").iterdir()} == promised
     assert {path.suffix for path in (checkout / "out" / "first" / "figures").iterdir()} == {
         ".pdf",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import random
 import signal
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +21,10 @@ import yaml
 from simulator import execute as execution
 from simulator.errors import InputError
 from simulator.execute import Backend, Failure
+from simulator.results import RunResult, summary_row
 from simulator.runner import HowToRun, run_experiment
 from simulator.store import Store
+from simulator.sweep import RunSpec
 from simulator.trace.parquet import read_trace, write_trace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,9 +67,23 @@ def undisturbed(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 def tables(out: Path) -> dict[str, bytes]:
-    return {
-        name: (out / name).read_bytes() for name in ("summary.csv", "tokens.parquet", "config.resolved.yaml")
-    }
+    names = ("summary.csv", "tokens.parquet", "experts.parquet", "config.resolved.yaml")
+    return {name: (out / name).read_bytes() for name in names}
+
+
+class Told:
+    """Progress that is kept."""
+
+    def __init__(self) -> None:
+        self.shares: list[tuple[int, int, int]] = []
+        self.runs: list[object] = []
+
+    def advance(self, done: int, runs: int, per_mille: int) -> None:
+        self.shares.append((done, runs, per_mille))
+
+    def ended(self, outcome: RunResult | Failure) -> None:
+        assert isinstance(outcome, RunResult)
+        self.runs.append(outcome.identity["run"])
 
 
 def start(experiment: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -82,27 +101,29 @@ def finished(out: Path) -> int:
     return len(list(out.with_name(f"{out.name}.partial").glob("*.json")))
 
 
-def wait_for(out: Path, runs: int) -> None:
+def wait_for(out: Path, runs: int, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 120
     while finished(out) < runs and not out.exists():
         assert time.monotonic() < deadline
+        assert process.poll() in {None, 0}
         time.sleep(0.02)
 
 
-def test_killed_at_five_moments_a_sweep_ends_with_the_same_bytes(
-    experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_killed_at_five_moments_the_small_comparison_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    small = ROOT / "experiments" / "policy-comparison-small.yaml"
+    run_experiment(str(small), [], tmp_path / "undisturbed", HowToRun(backend=Backend(jobs=2)))
     out = tmp_path / "out"
     draw = random.Random(7)
-    for kill_no, runs in enumerate((0, 1, 2, 4, 6)):
-        process = start(experiment, out, "--jobs", "2" if kill_no % 2 else "1", "--resume")
-        wait_for(out, runs)
+    kills = 0
+    for runs in (0, 2, 5, 11, 17):
+        process = start(small, out, "--jobs", "2" if kills % 2 else "1", "--resume")
+        wait_for(out, runs, process)
         time.sleep(draw.uniform(0, 0.3))
         kill(process, signal.SIGKILL)
-        if out.exists():
-            break
-    run_experiment(str(experiment), [], out, HowToRun(resume=True))
-    assert tables(out) == undisturbed
+        kills += not out.exists()
+    assert kills == 5
+    run_experiment(str(small), [], out, HowToRun(resume=True, backend=Backend(jobs=2)))
+    assert tables(out) == tables(tmp_path / "undisturbed")
     assert not out.with_name("out.partial").exists()
 
 
@@ -112,7 +133,7 @@ def test_an_interrupted_sweep_says_nothing_and_can_be_resumed(
 ) -> None:
     out = tmp_path / "out"
     process = start(experiment, out, "--jobs", "1")
-    wait_for(out, 2)
+    wait_for(out, 2, process)
     process.send_signal(how)
     assert process.wait(timeout=60) in {130, 143, -how}
     assert not out.exists()
@@ -142,7 +163,7 @@ def test_a_finished_run_is_not_run_again_and_a_half_written_one_is(
     rows = sorted(partial.glob("*.json"))
     assert len(rows) == 5
     rows[0].write_text(rows[0].read_text()[:100])  # half a row
-    rows[1].with_suffix(".parquet").unlink()  # a row without its tokens
+    rows[1].with_suffix(".experts.parquet").unlink()  # a row without one of its tables
     (partial / "0000.new").write_text("half")
     played.clear()
     monkeypatch.setattr(
@@ -162,6 +183,112 @@ def test_a_changed_experiment_reuses_only_what_it_still_asks_for(experiment: Pat
         run_experiment(str(experiment), ["sweep.grid.system=[fiddler]"], out, HowToRun(resume=True))
     assert tables(out) == before
     assert not partial.exists()
+
+
+def test_a_finished_sweep_is_not_run_again(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first = run_experiment(str(experiment), ["figures=[hit-rate]"], out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    monkeypatch.setattr(execution, "execute", lambda *_: pytest.fail("it ran again"))
+    again = run_experiment(str(experiment), ["figures=[hit-rate]"], out, HowToRun(resume=True))
+    assert [summary_row(run) for run in again.runs] == [summary_row(run) for run in first.runs]
+    assert again.warnings == first.warnings
+    assert again.figures == sorted(first.figures)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    monkeypatch.undo()
+    (out / "summary.csv").write_text("run\n", encoding="utf-8")  # no longer whole
+    run_experiment(str(experiment), ["figures=[hit-rate]"], out, HowToRun(resume=True))
+    assert [path.name for path in before if not path.exists()] == []
+    assert (out / "summary.csv").stat().st_size > 100
+
+
+def test_only_what_failed_is_run_again(
+    experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, original, played = tmp_path / "out", execution.execute, []
+
+    def fails_twice(spec: RunSpec, share: object = None) -> object:
+        return Failure("here", "bad luck") if spec.index in {2, 5} else original(spec, share)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(execution, "execute", fails_twice)
+    done = run_experiment(str(experiment), [], out, HowToRun(keep_going=True))
+    assert [run.identity["run"] for run in done.runs] == [0, 1, 3, 4, 6, 7]
+    assert finished(out) == 6
+    monkeypatch.setattr(
+        execution, "execute", lambda spec, share=None: played.append(spec.index) or original(spec, share)
+    )
+    run_experiment(str(experiment), [], out, HowToRun(resume=True))
+    assert played == [2, 5]
+    assert tables(out) == undisturbed
+    assert not out.with_name("out.partial").exists()
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(
+    experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the sweep, files from the future and from long ago, then an hour earlier the other half."""
+    out, original = tmp_path / "out", execution.execute
+    monkeypatch.setattr(
+        execution,
+        "execute",
+        lambda spec, share=None: Failure("here", "enough") if spec.index == 4 else original(spec, share),
+    )
+    with pytest.raises(InputError, match="enough"):
+        run_experiment(str(experiment), [], out)
+    monkeypatch.undo()
+    for n, path in enumerate(sorted(out.with_name("out.partial").iterdir())):
+        os.utime(path, (4e9, 4e9) if n % 2 else (1, 1))
+    hours = itertools.count(20, -1)
+
+    class Backwards(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Backwards:
+            return cls(2020, 1, 1, next(hours), tzinfo=tz)
+
+    monkeypatch.setattr("simulator.runner.datetime", Backwards)
+    monkeypatch.setattr("simulator.results.datetime", Backwards)
+    run_experiment(str(experiment), [], out, HowToRun(resume=True))
+    assert tables(out) == undisturbed
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["started_utc"] > manifest["finished_utc"]
+
+
+@pytest.mark.parametrize("where", ["a file/out", "/proc/moesim/out"])
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_runs(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(execution, "execute", lambda *_: pytest.fail("it ran"))
+    (tmp_path / "a file").write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="name another folder with --out"):
+        run_experiment(str(experiment), [], tmp_path / where)
+    assert [path.name for path in tmp_path.iterdir()] == ["a file"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_permission_is_refused(experiment: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="cannot be written: Permission denied"):
+        run_experiment(str(experiment), [], tmp_path / "out")
+    tmp_path.chmod(0o700)
+
+
+def test_permission_that_is_lost_leaves_what_was_finished(
+    experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of the results cannot take the place of the old one: those stay, and so do the runs."""
+    out = tmp_path / "out"
+    run_experiment(str(experiment), [], out)
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise PermissionError(13, "Permission denied", str(target))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(InputError, match="cannot be written: Permission denied"):
+        run_experiment(str(experiment), [], out)
+    assert tables(out) == undisturbed
+    assert finished(out) == 8
 
 
 def test_runs_that_fail_are_left_out_and_told(
@@ -193,7 +320,7 @@ def test_runs_that_fail_are_left_out_and_told(
 def test_two_sweeps_do_not_share_a_folder(experiment: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = start(experiment, out, "--jobs", "1")
-    wait_for(out, 1)
+    wait_for(out, 1, process)
     try:
         with pytest.raises(InputError, match="another sweep is writing here"):
             run_experiment(str(experiment), [], out, HowToRun(resume=True))
@@ -206,11 +333,12 @@ def test_two_sweeps_do_not_share_a_folder(experiment: Path, tmp_path: Path) -> N
 def test_processes_give_the_same_bytes(
     experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    told = []
+    told = Told()
     how = HowToRun(backend=Backend(jobs=2))
-    run_experiment(str(experiment), [], tmp_path / "out", how, lambda *progress: told.append(progress))
+    run_experiment(str(experiment), [], tmp_path / "out", how, told)
     assert tables(tmp_path / "out") == undisturbed
-    assert told == [(i, 8, 1000) for i in range(8)]
+    assert told.shares == [(i, 8, 1000) for i in range(8)]
+    assert sorted(told.runs) == list(range(8))
 
 
 def test_a_full_disk_leaves_what_was_finished(

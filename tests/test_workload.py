@@ -35,8 +35,9 @@ def trace(lengths: list[tuple[int, int]], experts: np.ndarray | None = None) -> 
 
 
 def schedule(lengths: list[tuple[int, int]], **options: int | bool | None) -> list[Batch]:
-    given = {"batch_size": 1, "prefill_chunk": 0, "mixed": False, "max_sequences": None} | options
-    return list(batches(trace(lengths), **given))  # type: ignore[arg-type]
+    given = {"batch_size": 1, "prefill_chunk": 0, "mixed": False}
+    cuts = {"max_sequences": None, "max_decode_tokens": None}
+    return list(batches(trace(lengths), **(given | cuts | options)))  # type: ignore[arg-type]
 
 
 def test_one_at_a_time_a_prompt_is_one_pass_and_then_each_token() -> None:
@@ -70,6 +71,11 @@ def test_a_sequence_without_decoded_tokens_is_prefilled_and_leaves() -> None:
 
 def test_only_so_many_sequences_run() -> None:
     assert [b.rows for b in schedule([(0, 1), (0, 1)], max_sequences=1)] == [(0,)]
+
+
+def test_max_decode_tokens_leaves_prompts_whole() -> None:
+    cut = schedule([(3, 4), (0, 3), (2, 0)], max_decode_tokens=2)
+    assert [b.rows for b in cut] == [(0, 1, 2), (3,), (4,), (7,), (8,), (10, 11)]
 
 
 @settings(max_examples=100, deadline=None)

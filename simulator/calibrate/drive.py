@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.calibrate.pages import read_memory
-from simulator.calibrate.readers import Read, Readers
+from simulator.calibrate.readers import Read, Readers, file_move
 from simulator.calibrate.sample import Sample, repeat
 from simulator.calibrate.scratch import ALIGN
 
 
 @dataclass(frozen=True, slots=True)
-class DriveTimes:
+class LaneTimes:
     """Seconds a read takes: ``alone`` of one 4 KiB block, ``busy[block, lanes]`` with all lanes kept busy.
 
     Both as an engine sees them: from handing the read to a thread until its end is known.
@@ -35,19 +35,19 @@ class DriveTimes:
 
 def measure_drive(
     fd: int, n_bytes: int, blocks: Sequence[int], lanes: Sequence[int], *, reads: int, repeats: int
-) -> DriveTimes:
+) -> LaneTimes:
     """Time reads of an O_DIRECT file of ``n_bytes``: ``reads`` a lane in each of ``repeats`` rounds."""
     rng = np.random.default_rng(1)
     memory = read_memory(max(blocks) * max(lanes))
-    with Readers(fd, 1) as readers:
+    with Readers(file_move(fd), 1) as readers:
         alone = repeat(lambda: _alone(readers, rng, n_bytes, memory, reads), repeats)
     busy = {}
     for n in lanes:
-        with Readers(fd, n) as readers:
+        with Readers(file_move(fd), n) as readers:
             for block in blocks:
                 took = repeat(lambda: _round(readers, rng, n_bytes, memory, block, reads * n), repeats)  # noqa: B023 # called at once
                 busy[block, n] = _scaled(took, 1 / reads)
-    return DriveTimes(alone, busy)
+    return LaneTimes(alone, busy)
 
 
 def _alone(readers: Readers, rng: np.random.Generator, n_bytes: int, memory: memoryview, n: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,20 +33,27 @@ class ExpertTimes:
     float32: dict[tuple[int, int], Sample]
     float16: Sample
 
-    def roofline(self, launches: int) -> tuple[float, float, float]:
-        """Return (bytes/s, FLOP/s, seconds a launch) that fit best: see ``simulator.engine.costs``.
 
-        With one token an expert is its bytes and its launches: a straight line through the sizes, each
-        point weighed by its inverse. FLOP/s is what the largest expert reaches with the most tokens.
-        """
-        points = [(size, s.median) for (size, tokens), s in self.float32.items() if tokens == 1]
-        sizes, times = np.array(points).T
-        slope, fixed = np.polyfit(sizes, times, 1, w=1 / times)
-        if fixed < 0 or slope <= 0:
-            slope, fixed = float(np.median(times / sizes)), 0.0
-        largest, most = max(self.float32)
-        flops = 2 * largest / 4 * most
-        return 1 / slope, flops / max(self.float32[largest, most].median - fixed, 1e-9), fixed / launches
+def roofline(
+    times: Mapping[tuple[int, int], Sample], weight_bytes: int, fastest: float = float("inf")
+) -> tuple[float, float, float]:
+    """Return (bytes/s, FLOP/s, seconds besides) that fit times by (bytes, tokens) best.
+
+    With one token an expert is its bytes and its launches (``simulator.engine.costs``): a straight line
+    through the sizes, each point weighed by its inverse, and no faster than ``fastest`` bytes/s.
+    FLOP/s is what the largest expert reaches with the most tokens.
+    """
+    points = [(size, s.median) for (size, tokens), s in times.items() if tokens == 1]
+    sizes, seconds = np.array(points).T
+    slope, fixed = np.polyfit(sizes, seconds, 1, w=1 / seconds)
+    if slope < 1 / fastest:
+        slope = 1 / fastest
+        fixed = np.average(seconds - sizes * slope, weights=seconds**-2)
+    if fixed < 0 or slope <= 0:
+        slope, fixed = float(np.median(seconds / sizes)), 0.0
+    largest, most = max(times)
+    flops = 2 * largest / weight_bytes * most
+    return 1 / slope, flops / max(times[largest, most].median - fixed, 1e-9), float(fixed)
 
 
 def measure_experts(

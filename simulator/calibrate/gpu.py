@@ -1,4 +1,4 @@
-"""What a GPU does, and its link to the host: copies, launches and experts, with CUDA through torch."""
+"""What a GPU does, and its link to the host: copies, launches and experts, with CUDA through PyTorch."""
 
 from __future__ import annotations
 
@@ -7,13 +7,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from simulator.calibrate.device import Device
+from simulator.calibrate.drive import LaneTimes
 from simulator.calibrate.sample import Sample, repeat
+from simulator.config.units import format_bytes
 from simulator.errors import InputError
 
-MIB = 1 << 20
-COPIES = (64 << 10, MIB, 16 * MIB, 128 * MIB)
+KIB, MIB = 1 << 10, 1 << 20
+COPIES = (64 * KIB, MIB, 16 * MIB, 128 * MIB)
+IN_A_ROW = 64 * MIB
+"""Bytes of small copies that are given in a row, so that the wait at their end hardly counts."""
 LAUNCHES = 1000
 BEYOND_CACHES = 512 * MIB
+NEEDED = 4 << 30
+"""Bytes of GPU memory that have to be free: two of the largest experts, buffers, and PyTorch's own."""
+WARM_S = 0.5
+"""Seconds of work beforehand: an idle GPU and its link run at lower clocks."""
+PRECISIONS = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +33,8 @@ class Gpu:
     """What was measured; rates in bytes/s by size, times in seconds.
 
     ``up`` and ``down`` [pinned?, size] are copies to and from the device; ``experts`` by
-    (precision, bytes, tokens); ``beside`` how many times longer a pinned copy up takes beside experts.
+    (precision, bytes, tokens), each waited for; ``beside`` how many times longer a pinned copy up takes
+    beside experts; ``lanes`` copies up by threads that wait for each, where they were measured.
     """
 
     name: str
@@ -34,128 +47,163 @@ class Gpu:
     device_copy: Sample
     experts: dict[tuple[str, int, int], Sample]
     beside: float
+    lanes: LaneTimes | None = None
 
 
-def measure_gpu(shapes: Sequence[tuple[int, int]], tokens: Sequence[int], *, repeats: int) -> Gpu:
-    """Measure the first CUDA device. Errors: InputError (no torch, no CUDA)."""
-    try:
-        import torch
-    except ImportError:
-        raise InputError("--gpu", "PyTorch is not installed", "pip install moesim[record]") from None
-    if not torch.cuda.is_available():
-        raise InputError("--gpu", "PyTorch sees no CUDA device", "leave --gpu out")
-    device = torch.device("cuda:0")
-    free, total = torch.cuda.mem_get_info(device)
-    bench = Bench(torch, device, torch.cuda.synchronize, repeats)
+def measure_gpu(
+    device: Device, shapes: Sequence[tuple[int, int]], tokens: Sequence[int], *, repeats: int
+) -> Gpu:
+    """Measure a device. Errors: InputError (too little free memory)."""
+    free, total = device.memory()
+    if free < NEEDED:
+        raise InputError(
+            "--gpu",
+            f"{format_bytes(free)} of GPU memory are free, {format_bytes(NEEDED)} needed",
+            "stop what uses it",
+        )
+    bench = Bench(device, repeats)
+    bench.warm_up(shapes[0])
     experts = {
         (name, *key): sample
-        for name in ("float32", "float16", "bfloat16")
-        for key, sample in bench.experts(shapes, tokens, getattr(torch, name)).items()
+        for name in PRECISIONS
+        for key, sample in bench.experts(shapes, tokens, getattr(device.torch, name)).items()
     }
     pinned = (True, False)
     return Gpu(
-        name=torch.cuda.get_device_name(device),
-        version=f"torch {torch.__version__}, CUDA {torch.version.cuda}",
+        name=device.name,
+        version=device.version,
         memory_bytes=total,
         free_bytes=free,
         launch=bench.launch(),
         up={(pin, n): bench.copy(n, up=True, pinned=pin) for pin in pinned for n in COPIES},
         down={(pin, n): bench.copy(n, up=False, pinned=pin) for pin in pinned for n in COPIES},
-        device_copy=bench.device_copy(),
+        device_copy=bench.device_copy(COPIES[-1]),
         experts=experts,
-        beside=bench.beside(torch.cuda.Stream(device), shapes[-1]),
+        beside=bench.beside(COPIES[-1], shapes[-1]),
     )
 
 
+def swiglu(torch: Any, weights: Any, x: Any) -> Any:
+    """Return an expert's output as ``simulator.calibrate.expert.swiglu`` does, of tensors."""
+    gate, up, down = weights
+    return down.T @ (torch.nn.functional.silu(gate @ x) * (up @ x))
+
+
 class Bench:
-    """Measurements on one device; ``wait`` returns when all work given to it is done."""
+    """Measurements on one device: each starts when nothing is under way, and ends when all is done."""
 
-    def __init__(self, torch: Any, device: Any, wait: Callable[[], None], repeats: int) -> None:
-        self.torch, self.device, self.wait, self.repeats = torch, device, wait, repeats
+    def __init__(self, device: Device, repeats: int) -> None:
+        self.device, self.torch, self.repeats = device, device.torch, repeats
 
-    def _time(self, work: Callable[[], object], n: int) -> Sample:
-        """Time ``work``, given ``n`` times in a row, so that the wait at the end hardly counts."""
+    def warm_up(self, shape: tuple[int, int]) -> None:
+        """Copy and compute for a while."""
+        _, _, compute = self._walk(shape, 1, self.torch.float16)
+        host, there = self._buffers(MIB, pinned=True)
+        end = time.perf_counter() + WARM_S
+        while time.perf_counter() < end:
+            there.copy_(host, non_blocking=True)
+            compute()
+            self.device.wait()
+
+    def _in_a_row(self, work: Callable[[], object], n: int) -> Sample:
+        """Time ``work``, given ``n`` times before it is waited for."""
 
         def measure() -> float:
-            self.wait()
+            self.device.wait()
             start = time.perf_counter()
             for _ in range(n):
                 work()
-            self.wait()
+            self.device.wait()
             return (time.perf_counter() - start) / n
+
+        return repeat(measure, self.repeats)
+
+    def _each(self, work: Callable[[], object], n: int) -> Sample:
+        """Time ``work``, waited for each time; a repeat is the median of ``n``."""
+
+        def measure() -> float:
+            self.device.wait()
+            times = []
+            for _ in range(n):
+                start = time.perf_counter()
+                work()
+                self.device.wait_compute()
+                times.append(time.perf_counter() - start)
+            return float(np.median(times))
 
         return repeat(measure, self.repeats)
 
     def launch(self) -> Sample:
         """Return what one kernel costs that does nothing."""
-        x = self.torch.zeros(1, device=self.device)
-        return self._time(lambda: x.add_(1), LAUNCHES)
+        x = self.torch.zeros(1, device=self.device.device)
+        return self._in_a_row(lambda: x.add_(1), LAUNCHES)
 
     def _buffers(self, n_bytes: int, *, pinned: bool) -> tuple[Any, Any]:
         torch = self.torch
-        host = torch.ones(n_bytes, dtype=torch.uint8, pin_memory=pinned)
-        return host, torch.ones(n_bytes, dtype=torch.uint8, device=self.device)
+        host = self.device.host(n_bytes, pinned=pinned)
+        return host, torch.ones(n_bytes, dtype=torch.uint8, device=self.device.device)
 
     def copy(self, n_bytes: int, *, up: bool, pinned: bool) -> Sample:
-        """Return the bytes/s of copies to (``up``) or from the device."""
+        """Return the bytes/s of copies to (``up``) or from the device.
+
+        Pageable ones are waited for one by one: CUDA copies them through a buffer of its own.
+        """
         host, there = self._buffers(n_bytes, pinned=pinned)
         target, source = (there, host) if up else (host, there)
-        took = self._time(lambda: target.copy_(source, non_blocking=pinned), 8)
-        return _rate(took, n_bytes)
+        n = max(8, IN_A_ROW // n_bytes)
+        return _rate(self._in_a_row(lambda: target.copy_(source, non_blocking=pinned), n), n_bytes)
 
-    def device_copy(self) -> Sample:
+    def device_copy(self, n_bytes: int) -> Sample:
         """Return the bytes/s, read and written, of copies within the device."""
         torch = self.torch
-        a, b = (torch.ones(128 * MIB, dtype=torch.uint8, device=self.device) for _ in range(2))
-        return _rate(self._time(lambda: a.copy_(b), 8), 256 * MIB)
+        a, b = (torch.ones(n_bytes, dtype=torch.uint8, device=self.device.device) for _ in range(2))
+        return _rate(self._in_a_row(lambda: a.copy_(b), 8), 2 * n_bytes)
 
-    def _walk(self, shape: tuple[int, int], tokens: int, dtype: Any) -> tuple[int, Callable[[], object]]:
-        """Return an expert's bytes, and what computes the next of many experts, cold in every cache."""
+    def _walk(self, shape: tuple[int, int], tokens: int, dtype: Any) -> tuple[int, int, Callable[[], object]]:
+        """Return an expert's bytes, how many there are, and what computes the next, cold in every cache."""
         torch, (hidden, ffn) = self.torch, shape
         size = 3 * hidden * ffn * dtype.itemsize
-        weights = torch.randn(max(2, BEYOND_CACHES // size), 3, ffn, hidden, device=self.device).to(dtype)
-        x = torch.randn(hidden, tokens, device=self.device).to(dtype)
+        n, device = max(2, BEYOND_CACHES // size), self.device.device
+        weights = torch.randn(n, 3, ffn, hidden, device=device, dtype=dtype) / hidden
+        x = torch.randn(hidden, tokens, device=device, dtype=dtype)
         at = 0
 
         def compute() -> object:
             nonlocal at
-            at = (at + 1) % len(weights)
-            gate, up, down = weights[at]
-            return down.T @ (torch.nn.functional.silu(gate @ x) * (up @ x))
+            at = (at + 1) % n
+            return swiglu(torch, weights[at], x)
 
-        return size, compute
+        return size, n, compute
 
     def experts(
         self, shapes: Sequence[tuple[int, int]], tokens: Sequence[int], dtype: Any
     ) -> dict[tuple[int, int], Sample]:
-        """Return the seconds of a SwiGLU expert by (bytes, tokens)."""
+        """Return the seconds of an expert by (bytes, tokens), each waited for."""
         found = {}
         for shape in shapes:
-            for n in tokens:
-                size, compute = self._walk(shape, n, dtype)
-                found[size, n] = self._time(compute, 64)
+            for t in tokens:
+                size, n, compute = self._walk(shape, t, dtype)
+                found[size, t] = self._each(compute, min(n, 64))
         return found
 
-    def beside(self, stream: Any, shape: tuple[int, int]) -> float:
+    def beside(self, n_bytes: int, shape: tuple[int, int]) -> float:
         """Return how many times longer a pinned copy up takes while experts run on another stream."""
-        torch = self.torch
-        host, there = self._buffers(128 * MIB, pinned=True)
-        alone = self._time(lambda: there.copy_(host, non_blocking=True), 8).median
-        _, compute = self._walk(shape, 1, torch.float16)
-        event_pairs = []
-        for _ in range(self.repeats):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            self.wait()
-            with torch.cuda.stream(stream):
-                start.record()
+        host, there = self._buffers(n_bytes, pinned=True)
+        (stream,) = self.device.streams(1)
+        _, _, compute = self._walk(shape, 1, self.torch.float16)
+
+        def copies(meanwhile: Callable[[], object]) -> float:
+            self.device.wait()
+            start = time.perf_counter()
+            with self.device.on(stream):
                 for _ in range(8):
                     there.copy_(host, non_blocking=True)
-                end.record()
-            while not end.query():
-                compute()
-            self.wait()
-            event_pairs.append(start.elapsed_time(end) / 8e3)
-        return float(sorted(event_pairs)[len(event_pairs) // 2] / alone)
+            while not stream.query():
+                meanwhile()
+            return time.perf_counter() - start
+
+        alone = repeat(lambda: copies(lambda: None), self.repeats)
+        return repeat(lambda: copies(compute), self.repeats).median / alone.median
 
 
 def _rate(took: Sample, n_bytes: int) -> Sample:

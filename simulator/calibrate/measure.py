@@ -10,12 +10,13 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from simulator.calibrate.contention import measure_contention
+from simulator.calibrate.device import Device
 from simulator.calibrate.dram import measure_dram
-from simulator.calibrate.drive import DriveTimes, measure_drive
+from simulator.calibrate.drive import LaneTimes, measure_drive
 from simulator.calibrate.expert import ExpertTimes, measure_experts
 from simulator.calibrate.gpu import Gpu, measure_gpu
 from simulator.calibrate.sample import Sample
-from simulator.calibrate.scratch import scratch_file
+from simulator.calibrate.scratch import check_folder, scratch_file
 from simulator.calibrate.system import System, this_system
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -28,6 +29,8 @@ Say = Callable[[str], None]
 class Plan:
     """How much is measured: ``shapes`` are (hidden, ffn) of experts, ``lanes`` reader threads.
 
+    A GPU has ``gpu_shapes``: below some MiB an expert is launches only, and says nothing of a rate.
+
     ``dram_bytes`` are a thread's, ``expert_bytes`` those of all experts of one shape.
     """
 
@@ -37,6 +40,7 @@ class Plan:
     reads: int = 32
     dram_bytes: int = 256 * MIB
     shapes: tuple[tuple[int, int], ...] = ((512, 512), (1024, 1024), (2048, 1408), (4096, 1536))
+    gpu_shapes: tuple[tuple[int, int], ...] = ((1024, 1024), (2048, 1408), (4096, 1536), (4096, 14336))
     tokens: tuple[int, ...] = (1, 4, 16, 64)
     expert_bytes: int = 512 * MIB
     threads: int | None = None
@@ -50,6 +54,7 @@ QUICK = Plan(
     reads=8,
     dram_bytes=64 * MIB,
     shapes=((256, 256), (512, 512), (1024, 1024)),
+    gpu_shapes=((2048, 1408), (4096, 14336)),
     tokens=(1, 16),
     expert_bytes=128 * MIB,
     repeats=3,
@@ -58,46 +63,58 @@ QUICK = Plan(
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a calibration found; ``contention`` has the slowdown of (experts, reads) beside each other."""
+    """What a calibration found; ``contention`` has the slowdown of (experts, reads) beside each other.
+
+    ``drive_bytes`` are its file system's. Where no drive was asked for there is no ``drive``.
+    """
 
     plan: Plan
     system: System
     threads: int
-    drive: DriveTimes
+    drive: LaneTimes | None
     drive_bytes: int
     dram: dict[int, Sample]
     experts: ExpertTimes
-    contention: tuple[float, float]
+    contention: tuple[float, float] | None
     gpu: Gpu | None = None
 
 
-def measure(plan: Plan, folder: Path, *, gpu: bool = False, say: Say = lambda _: None) -> Measured:
-    """Measure this machine; ``say`` is told what comes next.
+def measure(
+    plan: Plan, folder: Path | None, *, device: Device | None = None, say: Say = lambda _: None
+) -> Measured:
+    """Measure this machine: the drive of ``folder`` and the GPU ``device`` where there is one.
 
-    Errors: InputError (see ``scratch`` and ``gpu``).
+    ``say`` is told what comes next. Errors: InputError (see ``scratch`` and ``gpu``).
     """
     system = this_system()
     plan = replace(plan, dram_bytes=_copied(plan, system))
     threads = min(plan.threads or system.cores, system.cores)
-    found_gpu = None
-    if gpu:
+    gpu = drive = contention = None
+    if folder is not None:
+        check_folder(folder, plan.file_bytes)  # before minutes of measuring something else
+    if device is not None:
         say("GPU")
-        found_gpu = measure_gpu(plan.shapes, (*plan.tokens, MANY), repeats=plan.repeats)
-    with threadpool_limits(threads), scratch_file(folder, plan.file_bytes) as fd:
-        say("drive")
-        drive = measure_drive(
-            fd, plan.file_bytes, plan.blocks, plan.lanes, reads=plan.reads, repeats=plan.repeats
-        )
+        gpu = measure_gpu(device, plan.gpu_shapes, (*plan.tokens, MANY), repeats=plan.repeats)
+    with threadpool_limits(threads):
+        if folder is not None:
+            drive, contention = _drive(plan, folder, say)
         say("DRAM")
         dram = measure_dram(_powers(system.cores), plan.dram_bytes, repeats=plan.repeats)
         say("experts on the CPU")
         experts = measure_experts(plan.shapes, plan.tokens, repeats=plan.repeats, budget=plan.expert_bytes)
+    total = 0 if folder is None else shutil.disk_usage(folder).total
+    return Measured(plan, system, threads, drive, total, dram, experts, contention, gpu)
+
+
+def _drive(plan: Plan, folder: Path, say: Say) -> tuple[LaneTimes, tuple[float, float]]:
+    """Measure a drive, alone and beside the CPU."""
+    n_bytes, lanes, repeats = plan.file_bytes, plan.lanes, plan.repeats
+    with scratch_file(folder, n_bytes) as fd:
+        say("drive")
+        drive = measure_drive(fd, n_bytes, plan.blocks, lanes, reads=plan.reads, repeats=repeats)
         say("drive and CPU beside each other")
-        contention = measure_contention(
-            fd, plan.file_bytes, plan.blocks[-1], plan.lanes[-1], plan.shapes[0], repeats=plan.repeats
-        )
-    total = shutil.disk_usage(folder).total
-    return Measured(plan, system, threads, drive, total, dram, experts, contention, found_gpu)
+        block, shape = plan.blocks[-1], plan.shapes[0]
+        return drive, measure_contention(fd, n_bytes, block, lanes[-1], shape, repeats=repeats)
 
 
 def _powers(n: int) -> list[int]:

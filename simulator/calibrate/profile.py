@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
+from simulator.calibrate.expert import roofline
 from simulator.calibrate.measure import Measured
-from simulator.calibrate.profile_gpu import gpu_link, gpu_memory, gpu_unit
+from simulator.calibrate.profile_gpu import fastest_link, gpu_links, gpu_memory, gpu_samples, gpu_unit
+from simulator.calibrate.profile_lanes import lane_samples, lanes_link
 from simulator.calibrate.sample import WIDE
 from simulator.calibrate.system import BUSY
 from simulator.config.units import format_bytes
@@ -29,10 +31,10 @@ def warnings(m: Measured) -> list[str]:
             f"the machine was busy (load average {m.system.load:.1f} a core): measure again when it rests"
         )
     samples = {
-        "read latency": m.drive.alone,
-        **{f"reads of {format_bytes(b)} by {n}": s for (b, n), s in m.drive.busy.items()},
+        **(lane_samples(m.drive, "reads") if m.drive else {}),
         **{f"DRAM copies by {n}": s for n, s in m.dram.items()},
         **{f"experts of {format_bytes(b)} with {n} tokens": s for (b, n), s in m.experts.float32.items()},
+        **(gpu_samples(m.gpu) if m.gpu else {}),
     }
     wide = [f"{what} {s.spread:.0%}" for what, s in samples.items() if s.spread > WIDE]
     if wide:
@@ -41,20 +43,17 @@ def warnings(m: Measured) -> list[str]:
 
 
 def _data(m: Measured, name: str) -> Entry:
-    tiers: Entry = {
-        "cpu": _dram(m),
-        "ssd": {"capacity": size_entry(m.drive_bytes, "size of the file system")},
-    }
+    tiers: Entry = {"cpu": _dram(m)}
     compute: Entry = {"cpu": _cpu(m)}
-    links: Entry = {"ssd_to_cpu": _drive(m)}
+    links: Entry = {}
+    if m.drive is not None:
+        how = f"reads at random places with O_DIRECT, {m.plan.reads} a thread"
+        tiers |= {"ssd": {"capacity": size_entry(m.drive_bytes, "size of the file system")}}
+        links = {"ssd_to_cpu": lanes_link(m.drive, how)}
     if m.gpu is not None:
         compute = {"gpu": gpu_unit(m.gpu), **compute}
         tiers = {"gpu": gpu_memory(m.gpu), **tiers}
-        links = {
-            "cpu_to_gpu": gpu_link(m.gpu.up),
-            "gpu_to_cpu": gpu_link(m.gpu.down),
-            **links,
-        }
+        links = {**gpu_links(m.gpu, m.plan.reads), **links}
     return {
         "name": name,
         "title": f"{f'{m.gpu.name}, ' if m.gpu else ''}{m.system.processor}, {m.system.cores} cores",
@@ -67,13 +66,17 @@ def _data(m: Measured, name: str) -> Entry:
 
 
 def _notes(m: Measured) -> list[str]:
-    slower, longer = m.contention
     versions = f"{m.system.versions}{', ' + m.gpu.version if m.gpu else ''}"
     notes = [
         f"Measured by moesim calibrate on {datetime.now(UTC):%Y-%m-%d} ({versions}).",
         f"Load average {m.system.load:.2f} a core at the start; {m.threads} compute threads.",
-        f"Beside reads an expert takes {slower:.2f} times as long, a read beside experts {longer:.2f} times.",
     ]
+    if m.contention is not None:
+        slower, longer = m.contention
+        notes.append(
+            f"Beside reads an expert takes {slower:.2f} times as long, "
+            f"a read beside experts {longer:.2f} times."
+        )
     if m.gpu is not None:
         notes.append(f"A copy to the GPU takes {m.gpu.beside:.2f} times as long beside experts.")
     notes.append("Not measured: dequantisation (absent below, so free), dense layers (as experts by bytes).")
@@ -81,7 +84,7 @@ def _notes(m: Measured) -> list[str]:
 
 
 def _cpu(m: Measured) -> Entry:
-    rate, flops, launch = m.experts.roofline(LAUNCHES["expert"])
+    rate, flops, fixed = roofline(m.experts.float32, 4)
     sizes = {size for size, _ in m.experts.float32}
     one = m.experts.float32[max(sizes), 1]
     many = m.experts.float32[max(m.experts.float32)]
@@ -95,52 +98,24 @@ def _cpu(m: Measured) -> Entry:
         ),
         "compute_efficiency": EFFICIENCY,
         "bandwidth_efficiency": EFFICIENCY,
-        "launch": entry(f"{launch * NS_PER_S:.0f} ns", "the same line at 0 bytes, over 3 matrix products"),
+        "launch": entry(
+            f"{fixed / LAUNCHES['expert'] * NS_PER_S:.0f} ns",
+            "the same line at 0 bytes, over 3 matrix products",
+        ),
     }
 
 
 def _dram(m: Measured) -> Entry:
     best = max(m.dram, key=lambda n: m.dram[n].median)
     by_threads = ", ".join(f"{n}: {s.text(1e9, 'GB/s')}" for n, s in m.dram.items())
+    rate, least = m.dram[best].median, 0.0 if m.gpu is None else fastest_link(m.gpu)
+    also = f"; the GPU's link reads at {least / 1e9:.4g} GB/s, so at least that" if least > rate else ""
     return {
         "capacity": size_entry(m.system.memory_bytes, "physical pages, as the system says"),
         "reserved": size_entry(m.system.used_bytes, "in use when it was measured, as the system says"),
         "bandwidth": entry(
-            f"{m.dram[best].median:.0f} B/s",
-            f"numpy copies of {format_bytes(m.plan.dram_bytes)}, read + written, by threads: {by_threads}",
+            f"{max(rate, least):.0f} B/s",
+            f"numpy copies of {format_bytes(m.plan.dram_bytes)}, read + written, by threads: "
+            f"{by_threads}{also}",
         ),
-    }
-
-
-def _drive(m: Measured) -> Entry:
-    drive, lanes = m.drive, m.plan.lanes
-    most = max(m.plan.blocks)
-    total = {n: drive.bandwidth(most, n) for n in lanes}
-    enough = min(n for n in lanes if total[n] >= 0.95 * max(total.values()))
-    how = f"reads at random places with O_DIRECT, {m.plan.reads} a thread"
-    rows = [
-        {"block": f"{block} B", "lanes": n, "bandwidth": f"{drive.bandwidth(block, n):.0f} B/s"}
-        for block in m.plan.blocks
-        for n in lanes
-    ]
-    return {
-        "bandwidth": entry(
-            f"{total[enough]:.0f} B/s",
-            f"{how}: one of {format_bytes(most)} by {enough} threads: {us(drive.busy[most, enough])}",
-        ),
-        "latency": entry(
-            "0 ns",
-            "in the table, whose rows are whole reads; 4 KiB alone, from handing it to a thread until it is "
-            f"known to be there: {us(drive.alone)}",
-        ),
-        "lanes": {
-            "value": enough,
-            "measured": True,
-            "source": f"fewest threads within 5 % of the best; {', '.join(map(str, lanes))} were measured",
-        },
-        "table": {
-            "value": rows,
-            "measured": True,
-            "source": f"{how}, latencies included",
-        },
     }

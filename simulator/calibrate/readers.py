@@ -1,4 +1,4 @@
-"""Reader threads: a drive's lanes, as an offloading engine has them; demand goes before speculation."""
+"""Threads that move: a link's lanes, as an offloading engine has them; demand goes before speculation."""
 
 from __future__ import annotations
 
@@ -9,36 +9,43 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Self
-
-Begin = Callable[[int], memoryview | None]
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One read: its key, where in the file, and into what; None is asked for when the read starts."""
+    """One read: its key, from which byte, and into what; None is asked for when the read starts.
+
+    ``buffer`` is what the machine moves into: a memoryview, or a tensor of bytes.
+    """
 
     key: int
     offset: int
-    buffer: memoryview | None
+    buffer: Any
+
+
+Begin = Callable[[int], Any]
+Move = Callable[[int, Read], None]
+"""Moves one read by a lane (from 0), and returns when its bytes are there."""
 
 
 class Readers:
-    """Threads that read one file; ``done`` has the keys in order of completion.
+    """Threads that ``move``, each by a lane of its own; ``done`` has the keys in order of completion.
 
     ``lock`` is held while a thread picks its next read, and so while ``begin(key)`` reserves space for a
-    speculative one: None drops it. A thread that fails puts its error on ``done``. ``fd`` None reads
-    nothing and completes at once: what is left is the cost of the threads.
+    speculative one: None drops it. A thread that fails puts its error on ``done``.
     """
 
-    def __init__(self, fd: int | None, lanes: int, begin: Begin | None = None) -> None:
-        self.fd, self.begin = fd, begin
+    def __init__(self, move: Move, lanes: int, begin: Begin | None = None) -> None:
+        self.move, self.begin = move, begin
         self.lock = threading.Condition()
         self.demand: deque[Read] = deque()
         self.speculative: deque[Read] = deque()
-        self.done: SimpleQueue[int | OSError] = SimpleQueue()
+        self.done: SimpleQueue[int | Exception] = SimpleQueue()
         self.closed = False
-        self.threads = [threading.Thread(target=self._work, daemon=True) for _ in range(lanes)]
+        self.threads = [
+            threading.Thread(target=self._work, args=(lane,), daemon=True) for lane in range(lanes)
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -58,7 +65,7 @@ class Readers:
             thread.join()
 
     def wait(self) -> int:
-        """Return the next key that is done; OSError if its read failed."""
+        """Return the next key that is done; the error if its read failed."""
         return self._checked(self.done.get())
 
     def poll(self) -> list[int]:
@@ -66,8 +73,8 @@ class Readers:
         return [self._checked(self.done.get()) for _ in range(self.done.qsize())]
 
     @staticmethod
-    def _checked(done: int | OSError) -> int:
-        if isinstance(done, OSError):
+    def _checked(done: int | Exception) -> int:
+        if isinstance(done, Exception):
             raise done
         return done
 
@@ -87,16 +94,19 @@ class Readers:
                 else:
                     self.lock.wait()
 
-    def _work(self) -> None:
+    def _work(self, lane: int) -> None:
         while (read := self._next()) is not None:
             try:
-                if self.fd is not None:
-                    assert read.buffer is not None
-                    read_whole(self.fd, read.buffer, read.offset)
-            except OSError as error:
+                self.move(lane, read)
+            except Exception as error:  # noqa: BLE001 # whatever the device says is raised by who waits
                 self.done.put(error)
             else:
                 self.done.put(read.key)
+
+
+def file_move(fd: int) -> Move:
+    """Return what reads a file."""
+    return lambda _, read: read_whole(fd, read.buffer, read.offset)
 
 
 def read_whole(fd: int, buffer: memoryview, offset: int) -> None:

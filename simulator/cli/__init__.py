@@ -13,13 +13,17 @@ import typer
 
 from simulator.cli import trace, validate
 from simulator.cli.calibrate import calibrate
+from simulator.cli.compare import compare
 from simulator.cli.fetch import fetch
 from simulator.cli.lists import list_, schema
 from simulator.cli.locality import locality
 from simulator.cli.plot import plot
 from simulator.cli.record import record
+from simulator.cli.report import report
 from simulator.cli.run import run
 from simulator.cli.synth import synth
+from simulator.cli.timeline import timeline
+from simulator.cli.tune import tune
 from simulator.errors import InputError
 
 app = typer.Typer(
@@ -30,8 +34,12 @@ app = typer.Typer(
     help="Replay recorded MoE routing through a model of GPU, CPU and SSD memory.",
 )
 app.command("run")(run)
-app.command("calibrate")(calibrate)
 app.command("plot")(plot)
+app.command("compare")(compare)
+app.command("report")(report)
+app.command("timeline")(timeline)
+app.command("tune")(tune)
+app.command("calibrate")(calibrate)
 app.command("list")(list_)
 app.command("schema")(schema)
 trace.app.command("fetch")(fetch)

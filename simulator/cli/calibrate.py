@@ -21,13 +21,17 @@ def calibrate(
     """Measure this machine: drive, DRAM, experts on the CPU, and with --gpu a GPU and its link."""
     from dataclasses import replace
 
+    from simulator.calibrate.device import cuda_device
     from simulator.calibrate.measure import QUICK, Plan, measure
     from simulator.calibrate.profile import profile, warnings
     from simulator.calibrate.write import check_new, write_profile
 
     check_new(out)
     plan = replace(QUICK if quick else Plan(), threads=threads)
-    measured = measure(plan, folder, gpu=gpu, say=lambda what: print(f"measuring: {what}", file=sys.stderr))
+    device = cuda_device() if gpu else None
+    measured = measure(
+        plan, folder, device=device, say=lambda what: print(f"measuring: {what}", file=sys.stderr)
+    )
     for line in warnings(measured):
         print(f"warning: {line}", file=sys.stderr)
     write_profile(profile(measured, out.stem), out)

@@ -7,10 +7,11 @@ import sys
 import textwrap
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.progress import Live
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def run(
         backend=Backend(backend.value, jobs or cpu_count(), scheduler),
         command=["moesim", *sys.argv[1:]],
     )
-    with _Bar() as bar:
-        done = run_experiment(experiment, set_ or [], out, how, bar.update)
+    with Live() as live:
+        done = run_experiment(experiment, set_ or [], out, how, live)
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
@@ -90,36 +91,6 @@ def run(
         raise typer.Exit(1)
 
 
-class _Bar:
-    """A progress bar on a terminal's stderr; nothing in a pipe."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("run {task.fields[n]} of {task.fields[of]}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-        )
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.progress.add_task("", total=None, n=1, of=1)
-
-    def __enter__(self) -> Self:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def update(self, done: int, runs: int, per_mille: int) -> None:
-        """Show the share of all runs that is done."""
-        self.progress.update(
-            self.task, total=runs * 1000, completed=done * 1000 + per_mille, n=min(done + 1, runs), of=runs
-        )
-
-
 def _table(runs: list[RunResult], *, tight: bool) -> Table:
     """Lay out what tells the runs apart, and the metrics that have a heading."""
     from rich import box
@@ -129,7 +100,8 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
 
     names = ("system", "model", "hardware", "trace")
     told_apart = [name for name in names if len({run.identity[name] for run in runs}) > 1 or name == "system"]
-    swept = [key for key in runs[0].swept if key not in told_apart]
+    keys = dict.fromkeys(key for run in runs for key in run.swept)
+    swept = [key for key in keys if key not in told_apart]
     if any(run.identity["seed"] != runs[0].identity["seed"] for run in runs):
         told_apart.append("seed")
     table = Table(title=str(runs[0].identity["experiment"]), box=box.SIMPLE_HEAD)
@@ -140,8 +112,10 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
         if metric.heading:
             table.add_column(metric.heading, justify="right", no_wrap=True)
     for run in runs:
-        who = [str(run.identity[name]) for name in told_apart] + [_value(run.swept[key]) for key in swept]
-        table.add_row(*who, *(_number(run.metrics[metric.name]) for metric in METRICS if metric.heading))
+        who = [str(run.identity[name]) for name in told_apart] + [
+            value(run.swept.get(key, "")) for key in swept
+        ]
+        table.add_row(*who, *(number(run.metrics[metric.name]) for metric in METRICS if metric.heading))
     return table
 
 
@@ -151,13 +125,14 @@ def _heading(key: str) -> str:
     return textwrap.fill(words, 10)
 
 
-def _value(value: object) -> str:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+def value(found: object) -> str:
+    """Return a swept value in words."""
+    return ", ".join(f"{k} {v}" for k, v in found.items()) if isinstance(found, dict) else str(found)
 
 
-def _number(value: object) -> str:
+def number(found: object) -> str:
     """Return a number with four digits."""
-    if not isinstance(value, float):
-        return "" if value is None else str(value)
-    digits = 4 if abs(value) < 1 else 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
-    return f"{value:,.{digits}f}"
+    if not isinstance(found, float):
+        return "" if found is None else str(found)
+    digits = 4 if abs(found) < 1 else 3 if abs(found) < 10 else 2 if abs(found) < 100 else 1
+    return f"{found:,.{digits}f}"

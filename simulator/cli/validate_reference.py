@@ -12,30 +12,39 @@ import typer
 def reference(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the report")],
     folder: Annotated[
-        Path, typer.Option(help="folder on the drive to use (1.5 GiB, removed afterwards)")
+        Path, typer.Option(help="folder on the drive to use (1.5 GiB, removed afterwards; not with --gpu)")
     ] = Path(),
     trace: Annotated[str, typer.Option(help="trace with recorded predictions")] = "olmoe-mini",
     sizes: Annotated[
         list[float] | None,
         typer.Option(help="cache, as a share of all experts (repeatable; 0.25, 0.5, 0.75)"),
     ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="times that all of it is run")] = 1,
     tokens: Annotated[int, typer.Option(min=1, help="decoded tokens of each run")] = 256,
     profile: Annotated[
         str | None, typer.Option(help="profile to use (default: calibrate between the tokens)")
     ] = None,
+    gpu: Annotated[
+        bool, typer.Option(help="from host memory to the first CUDA device instead (needs PyTorch)")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="replace another validation's results")] = False,
 ) -> None:
-    """Move and compute experts of a drive for real, simulate the same, and compare token by token."""
+    """Move and compute experts for real, simulate the same, and compare token by token."""
+    from simulator.calibrate.device import cuda_device
     from simulator.hardware import load_hardware
     from simulator.trace.find import find_trace
     from simulator.trace.parquet import read_trace
-    from simulator.validate.reference import Setup, validate_reference
+    from simulator.validate.reference import validate_reference
+    from simulator.validate.reference_setup import GPU_SHAPE, SHAPE, Setup
 
     setup = Setup(
         folder=folder,
         trace=read_trace(find_trace(trace)),
         sizes=tuple(sizes or (0.25, 0.5, 0.75)),
         tokens=tokens,
+        shape=GPU_SHAPE if gpu else SHAPE,
+        repeats=repeats,
+        gpu=cuda_device() if gpu else None,
         profile=load_hardware(profile) if profile else None,
     )
     page = validate_reference(out, setup, force=force, say=lambda what: print(what, file=sys.stderr))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from simulator.config.tune import Tune
 from simulator.config.units import Bytes, BytesPerSecond, Nanoseconds, parse_bytes
 from simulator.model.precision import ExpertPrecision, UniformPrecision
 
@@ -19,10 +20,14 @@ class _Strict(BaseModel):
 
 
 class Workload(_Strict):
-    """Which sequences run, how many at a time, and how prompts are cut (``prefill_chunk: 0`` is whole)."""
+    """Which sequences run, how many at a time, and how prompts are cut (``prefill_chunk: 0`` is whole).
+
+    Of the trace, its first ``max_sequences``, and of each its prompt and first ``max_decode_tokens``.
+    """
 
     batch_size: Positive = 1
     max_sequences: Positive | None = None
+    max_decode_tokens: Positive | None = None
     prefill_chunk: Annotated[int, Field(ge=0)] = 0
     mixed: bool = False
 
@@ -126,20 +131,27 @@ Grid = dict[str, Annotated[list[Any], Field(min_length=1)]]
 class Sweep(_Strict):
     """All combinations of the grid's values (dotted keys), each with every seed.
 
-    ``grids`` are several, one after another, each together with ``grid``.
+    ``grids`` are several, one after another, each together with ``grid``. ``list`` has entries, and ``zip``
+    lists of equal length that are walked side by side; the grid is combined with each. A run that has all
+    values of an entry of ``exclude`` is left out.
     """
 
     grid: Grid = {}
     grids: tuple[Grid, ...] = ()
+    zip: Grid = {}
+    list: tuple[Annotated[dict[str, Any], Field(min_length=1)], ...] = ()
+    exclude: tuple[Annotated[dict[str, Any], Field(min_length=1)], ...] = ()
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
 
 
 class Experiment(_Strict):
     """One YAML file; ``system`` names policies and settings that the file's own lie over.
 
-    ``training_trace`` is where policies learn what they know beforehand.
+    ``training_trace`` is where policies learn what they know beforehand. ``extends`` names an experiment
+    that this one says the differences to; it is resolved before this model sees the file.
     """
 
+    extends: str | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
     model: str
@@ -153,6 +165,7 @@ class Experiment(_Strict):
     memory: Memory = Memory()
     precision: Precisions = Precisions()
     sweep: Sweep = Sweep()
+    tune: Tune | None = None
     figures: tuple[str, ...] = ()
 
 

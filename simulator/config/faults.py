@@ -16,14 +16,15 @@ LONGEST_VALUE = 60
 
 
 def explain(
-    error: ValidationError, model: type[BaseModel], where: str, data: object, lines: Mapping[Path_, int]
+    error: ValidationError, model: type[BaseModel], where: str, data: object, lines: Mapping[Path_, int | str]
 ) -> InputError:
     """Return the InputError for the most telling fault: an unknown key before anything else."""
     faults = error.errors(include_url=False)
     first = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
     loc = tuple(first["loc"])
     at = _place(loc, data)
-    line = f":{lines[at]}" if at in lines else ""
+    line = lines.get(at, "")
+    line = f":{line}" if isinstance(line, int) else line
     if first["type"] == "missing":
         at = (*at, loc[-1])
     what, hint = _words(first, model, loc)

@@ -19,11 +19,14 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file as plain data, with the line of every key and list entry by its path."""
+    """A YAML file as plain data, with the line of every key and list entry by its path.
+
+    A line of another file, which this one extends, is text that names that file.
+    """
 
     path: Path
     data: dict[Any, Any]
-    lines: dict[Path_, int] = field(default_factory=dict)
+    lines: Mapping[Path_, int | str] = field(default_factory=dict)
 
     def validate(self, model: type[M]) -> M:
         """Return the data as ``model``; raise InputError at the offending line."""
@@ -108,7 +111,7 @@ def load_yaml(path: str | Path, model: type[M]) -> M:
 
 
 def validate_mapping(
-    data: Mapping[Any, Any], model: type[M], where: str, lines: Mapping[Path_, int] | None = None
+    data: Mapping[Any, Any], model: type[M], where: str, lines: Mapping[Path_, int | str] | None = None
 ) -> M:
     """Return ``data`` as ``model``; ``where`` names its origin, ``lines`` its keys' lines if known."""
     try:

@@ -76,6 +76,7 @@ class Run:
                 prefill_chunk=w.prefill_chunk,
                 mixed=w.mixed,
                 max_sequences=w.max_sequences,
+                max_decode_tokens=w.max_decode_tokens,
             )
         )
         if not schedule:

@@ -81,6 +81,9 @@ class Decider:
     def decide(self, event: Event, record: Record) -> Decision:
         """Look up, count, consult the policies, claim space; nothing is queued yet."""
         top, policies = self.top, self.policies
+        top.step = event.index
+        if self.host is not None:
+            self.host.step = event.index
         self._impose(event)
         keys, found = self._look_up(event)
         record.lookups += len(keys)

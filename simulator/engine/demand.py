@@ -63,7 +63,8 @@ class Pass:
 class Record:
     """What happened in one pass: its span, a label for every nanosecond, and counts of lookups.
 
-    ``stall_ns`` has one entry a link. Masses are sums of normalised gate mass over (token, layer).
+    ``stall_ns`` has one entry a link; so has ``busy_ns``, the time in which at least one of its lanes was
+    occupied. Masses are sums of normalised gate mass over (token, layer).
     """
 
     start_ns: int
@@ -73,6 +74,8 @@ class Record:
     cpu_wait_ns: int = 0
     overhead_ns: int = 0
     stall_ns: list[int] = field(default_factory=list)
+    busy_ns: list[int] = field(default_factory=list)
+    busy_cpu_ns: int = 0
     lookups: int = 0
     hits: int = 0
     late: int = 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 from simulator.engine.helper import Helper
 from simulator.engine.jobs import Phase
 from simulator.engine.link import Link, Slots
+from simulator.engine.observe import Observer
 from simulator.engine.plan import MachinePlan
 
 
@@ -22,6 +23,7 @@ class Fabric:
         self.links = [Link(plan, self.slots) for plan in machine.links]
         self.helper = Helper()
         self.dram = machine.dram_bytes_per_s
+        self.observer: Observer | None = None
 
     def link(self, source: int, target: int) -> Link | None:
         """Return the link between two tiers, if there is one."""
@@ -56,6 +58,8 @@ class Fabric:
         for link in self.links:
             link.complete(now)
         self.helper.complete(now)
+        if self.observer is not None:
+            self.observer.settled(self)
 
     def _next(self) -> int | None:
         first: int | None = None
@@ -93,6 +97,8 @@ class Fabric:
         if self.helper.changed and not self.dram and self.helper.group is not None:
             self.helper.grant(self.helper.ask, self.now)
         self.helper.changed = False
+        if self.observer is not None:
+            self.observer.settled(self)
 
     def _share_dram(self) -> None:
         """Max-min shares of the DRAM rate among those who ask for more than there is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from simulator.engine.observe import Observer
 from simulator.engine.plan import NS_PER_S, ceil_div
 
 
@@ -24,15 +25,21 @@ class Group:
 class Helper:
     """A serial unit whose rate may be cut by the DRAM that it shares with links.
 
-    ``computed`` is told of every expert that ends.
+    ``computed`` is told of every expert that ends; ``busy_ns`` sums how long those took.
     """
 
     def __init__(self) -> None:
         self.queue: deque[tuple[Group, int, int, int]] = deque()
         self.group: Group | None = None
         self.key = self.ask = self.left = self.rate = self.since = self.finish = 0
+        self.busy_ns = self.started = 0
         self.changed = False
+        self.observer: Observer | None = None
         self.computed: Callable[[Group, int], None] = lambda _group, _key: None
+
+    def busy_until(self, now: int) -> int:
+        """Return for how long experts have been computed up to ``now``."""
+        return self.busy_ns + (now - self.started if self.group is not None else 0)
 
     def add(self, group: Group, now: int) -> None:
         """Queue a group whose activations have arrived."""
@@ -46,6 +53,9 @@ class Helper:
             return
         group, self.group = self.group, None
         self.changed = True
+        self.busy_ns += now - self.started
+        if self.observer is not None:
+            self.observer.helped(self.key, self.started, now)
         group.todo -= 1
         self.computed(group, self.key)
         if self.queue:
@@ -55,6 +65,7 @@ class Helper:
         self.group, self.key, ns, n_bytes = self.queue.popleft()
         self.ask = max(1, n_bytes * NS_PER_S // ns)
         self.left, self.since, self.rate = ns * self.ask, now, 0
+        self.started = now
         self.changed = True
 
     def grant(self, rate: int, now: int) -> None:

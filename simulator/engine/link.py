@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from simulator.engine.jobs import Job, Phase, Piece, Transfer
+from simulator.engine.observe import Observer
 from simulator.engine.plan import LinkPlan, move_ns
 
 
@@ -25,7 +26,10 @@ class Slots:
 
 
 class Link:
-    """One direction between two tiers. ``moved_bytes`` counts what was carried."""
+    """One direction between two tiers. ``moved_bytes`` counts what was carried.
+
+    ``busy_ns`` sums the finished spans in which some lane was occupied (docs/timing.md §10).
+    """
 
     def __init__(self, plan: LinkPlan, slots: Slots) -> None:
         self.plan = plan
@@ -36,7 +40,10 @@ class Link:
         self.last: list[tuple[Piece | None, int]] = [(None, -1)] * plan.lanes
         self.moved_bytes = 0
         self.active = 0
+        self.busy_ns = 0
+        self.busy_since = 0
         self.changed = False
+        self.observer: Observer | None = None
 
     def queue(self, job: Job) -> None:
         """Put a job at the end of its class's queue."""
@@ -48,6 +55,17 @@ class Link:
         """Return the jobs in the moving phase, lane by lane."""
         return [job for job in self.lanes if job is not None and job.phase is Phase.MOVING]
 
+    def busy_until(self, now: int) -> int:
+        """Return for how long some lane has been occupied up to ``now``."""
+        return self.busy_ns + (now - self.busy_since if self.active else 0)
+
+    def _enter(self, lane: int, job: Job, phase: Phase, now: int) -> None:
+        """Put the job of a lane into a phase; WAITING: it has left the lane."""
+        job.phase = phase
+        self.changed = True
+        if self.observer is not None:
+            self.observer.carried(self, lane, job, now)
+
     # -- phase 1: transfers end -------------------------------------------------------------------
 
     def complete(self, now: int) -> None:
@@ -56,8 +74,8 @@ class Link:
             if job is None or job.finish != now or job.phase is Phase.PAUSED:
                 continue
             if job.phase is Phase.LATENCY:
-                job.phase, job.since = Phase.MOVING, now
-                self.changed = True
+                job.since = now
+                self._enter(lane, job, Phase.MOVING, now)
             elif job.phase is Phase.MOVING:
                 self._moved(lane, job, now)
             else:
@@ -82,7 +100,8 @@ class Link:
             return
         self._count(job, job.bytes - job.counted)
         if self.plan.copy_bytes_per_s:
-            job.phase, job.finish = Phase.COPYING, now + move_ns(job.bytes, self.plan.copy_bytes_per_s)
+            job.finish = now + move_ns(job.bytes, self.plan.copy_bytes_per_s)
+            self._enter(lane, job, Phase.COPYING, now)
         else:
             self._end(lane, job, now)
 
@@ -129,8 +148,10 @@ class Link:
         transfer = job.piece.transfer
         self.lanes[lane] = None
         self.active -= 1
+        if not self.active:
+            self.busy_ns += now - self.busy_since
         self.last[lane] = (job.piece, now)
-        self.changed = True
+        self._enter(lane, job, Phase.WAITING, now)
         return transfer
 
     def _count(self, job: Job, n_bytes: int) -> None:
@@ -178,25 +199,23 @@ class Link:
                 job.back_to_boundary()
                 self._count(job, job.count())
                 self._release(lane, job, now)
-                job.phase = Phase.WAITING
                 idle += 1
                 if not transfer.cancelled:
                     self.speculative.appendleft(job)
                 elif transfer.needs_slots:  # a chunk on its second hop
                     self.slots.give_back()
             elif not job.second_hop and len(transfer.hops) == 2 and transfer.needs_slots:
-                self._next_slot(job, now)
+                self._next_slot(lane, job, now)
 
-    def _next_slot(self, job: Job, now: int) -> None:
+    def _next_slot(self, lane: int, job: Job, now: int) -> None:
         if self.slots.free:
             self.slots.free -= 1
             if job.phase is Phase.PAUSED:
-                job.phase, job.since = Phase.MOVING, now
-                self.changed = True
+                job.since = now
+                self._enter(lane, job, Phase.MOVING, now)
         elif job.phase is Phase.MOVING:
-            job.phase = Phase.PAUSED
             job.back_to_boundary()
-            self.changed = True
+            self._enter(lane, job, Phase.PAUSED, now)
 
     def _startable(self, job: Job) -> bool:
         transfer = job.piece.transfer
@@ -235,11 +254,12 @@ class Link:
         seamless = job.second_hop and self.last[lane] == (job.piece, now)
         latency = 0 if seamless else self.plan.latency_ns
         self.lanes[lane] = job
+        if not self.active:
+            self.busy_since = now
         self.active += 1
         job.since = now
-        job.phase = Phase.LATENCY if latency else Phase.MOVING
         job.finish = now + latency
-        self.changed = True
+        self._enter(lane, job, Phase.LATENCY if latency else Phase.MOVING, now)
 
     # -- prefetches that are not wanted any more --------------------------------------------------
 

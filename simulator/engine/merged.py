@@ -75,6 +75,7 @@ class MergedPlayer:
         if (
             p.tokens is not None
             or player.watch is not None
+            or player.observer is not None
             or any(len(keys) * self.sizes[i] > pools[i].capacity for i, keys in enumerate(p.demands))
         ):
             return player.play(p)
@@ -88,7 +89,9 @@ class MergedPlayer:
             top.keys_per_layer,
         )
         index = p.index * len(p.demands)
-        lookups = misses = stall = compute = loaded = read = 0
+        lookups = misses = stall = compute = loaded = read = busy = 0
+        resident, last = top.resident, top.step - index
+        used, peak, evictions, evicted = top.used, top.peak, top.evictions, top.evicted_bytes
         for layer, keys in enumerate(p.demands):
             now += before[layer]
             pool = pools[layer]
@@ -100,34 +103,37 @@ class MergedPlayer:
             compute += n * each
             if n:
                 policy.on_use(keys, index + layer)
+                last = layer
             if not missed:
                 now += after[layer] + n * each + combine[layer]
                 continue
-            size = sizes[layer]
+            size, step = sizes[layer], index + layer
             free = pool.capacity - pool.used
-            freed = 0
             for key in missed:
                 while free < size:
                     victim = policy.victim(keys)
                     assert victim is not None  # there is room for every key of the event (checked above)
                     landed.remove(victim)
+                    resident[victim] += step
                     policy.on_evict(victim)
                     gone = sizes[victim // keys_per_layer]
                     free += gone
-                    freed += gone
-                    top.evictions += 1
+                    used -= gone
+                    evicted += gone
+                    evictions += 1
                 landed.add(key)
+                resident[key] -= step
                 free -= size
-                top.used += size - freed
-                top.evicted_bytes += freed
-                freed = 0
-                top.peak = max(top.peak, top.used)
+                used += size
+                if used > peak:  # noqa: PLR1730 - a call of max costs more than all of this line
+                    peak = used
             pool.used = pool.capacity - free
             n_missed = len(missed)
             misses += n_missed
             loaded += n_missed * size
             read += n_missed * self.read_bytes[layer]
             arrives, load = now, load_ns[layer]
+            busy += n_missed * load
             now += after[layer] + (n - n_missed) * each
             for _ in missed:
                 arrives += load
@@ -138,9 +144,14 @@ class MergedPlayer:
             now += combine[layer]
         now += p.costs.epilogue_ns
         player.now = player.fabric.now = now
+        top.step = index + last
+        top.used, top.peak, top.evictions, top.evicted_bytes = used, peak, evictions, evicted
         self.link.moved_bytes += read
-        record = Record(start, now, stall_ns=[0] * len(player.fabric.links))
+        self.link.busy_ns += busy
+        n_links = len(player.fabric.links)
+        record = Record(start, now, stall_ns=[0] * n_links, busy_ns=[0] * n_links)
         record.stall_ns[self.link_index] = stall
+        record.busy_ns[self.link_index] = busy
         record.expert_ns = compute
         record.overhead_ns = player.runtime.overhead.pass_ns
         record.dense_ns = now - start - stall - compute - record.overhead_ns

@@ -14,6 +14,7 @@ from simulator.engine.helper import Group
 from simulator.engine.jobs import Transfer
 from simulator.engine.link import Link
 from simulator.engine.loader import Load, Loader
+from simulator.engine.observe import Observer
 from simulator.engine.plan import RuntimePlan, move_ns
 
 
@@ -68,6 +69,8 @@ class Player:
         self.keys_per_layer = loader.top.keys_per_layer
         self.prefetch = decider.policies.prefetch
         self.watch: Callable[[Event, Decision], None] | None = None
+        self.observer: Observer | None = None
+        self.layer = -1
         self.groups: list[Group] = []
         self.step: Step | None = None
         loader.arrived = self._arrived
@@ -75,11 +78,18 @@ class Player:
 
     def play(self, p: Pass) -> Record:
         """Play one pass from ``now``; return its record and leave ``now`` at its end."""
-        record = Record(self.now, stall_ns=[0] * len(self.fabric.links))
+        links, helper = self.fabric.links, self.fabric.helper
+        record = Record(
+            self.now,
+            stall_ns=[0] * len(links),
+            busy_ns=[-link.busy_until(self.now) for link in links],
+            busy_cpu_ns=-helper.busy_until(self.now),
+        )
         costs = p.costs
         self._busy(record, "overhead_ns", self.runtime.overhead.pass_ns)
         self._busy(record, "dense_ns", costs.prologue_ns)
         for layer, keys in enumerate(p.demands):
+            self.layer = layer
             self._busy(record, "dense_ns", costs.before_ns[layer])
             pinned: list[int] = []
             if keys:
@@ -92,15 +102,31 @@ class Player:
                 self.fabric.advance(self.now)
                 for key in pinned:
                     self.top.unpin(key)
+        self.layer = -1
         self._busy(record, "dense_ns", costs.epilogue_ns)
         self.fabric.advance(self.now)
         record.end_ns = self.now
+        for i, link in enumerate(links):
+            record.busy_ns[i] += link.busy_until(self.now)
+        record.busy_cpu_ns += helper.busy_until(self.now)
+        if self.observer is not None:
+            self.observer.passed(p, record)
         return record
 
-    def _busy(self, record: Record, label: str, ns: int) -> None:
+    def _busy(self, record: Record, label: str, ns: int, key: int | None = None) -> None:
         if ns:
+            start = self.now
             self.now += ns
             setattr(record, label, getattr(record, label) + ns)
+            if self.observer is not None:
+                self.observer.computed(label.removesuffix("_ns"), start, self.now, self.layer, key)
+
+    def _wait(self, label: str, key: int | None = None) -> int:
+        """Follow the fabric to its present time; return how long that was."""
+        start, self.now = self.now, self.fabric.now
+        if self.observer is not None and self.now > start:
+            self.observer.computed(label, start, self.now, self.layer, key)
+        return self.now - start
 
     # -- one layer step ---------------------------------------------------------------------------
 
@@ -217,7 +243,8 @@ class Player:
                         batch.append(ready.popleft())
                 key = batch.popleft()
                 pending.discard(key)
-                self._busy(record, "expert_ns", ns[key] // step.stages + (stage < ns[key] % step.stages))
+                share = ns[key] // step.stages + (stage < ns[key] % step.stages)
+                self._busy(record, "expert_ns", share, key)
                 if stage == step.stages - 1 and key in step.streamed and step.held_back:
                     self.fabric.advance(self.now)
                     self.loader.queue([step.loads[step.held_back.popleft()]])
@@ -229,8 +256,8 @@ class Player:
         if not self.fabric.step():
             msg = f"nothing moves, yet expert {first} is awaited at {self.now} ns"
             raise RuntimeError(msg)
-        record.stall_ns[self.fabric.links.index(link)] += self.fabric.now - self.now
-        self.now = self.fabric.now
+        waited = self._wait(f"stall_{link.plan.name}", first)
+        record.stall_ns[self.fabric.links.index(link)] += waited
 
     # -- experts on the CPU -----------------------------------------------------------------------
 
@@ -276,6 +303,5 @@ class Player:
         self.fabric.advance(self.now)
         while not all(group.done for group in due):
             self.fabric.step()
-            record.cpu_wait_ns += self.fabric.now - self.now
-            self.now = self.fabric.now
+            record.cpu_wait_ns += self._wait("cpu_wait")
         self.groups = [group for group in self.groups if not group.done]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 
 from policies.base import Event, Eviction
+from simulator.engine.observe import Change, Observer
 
 EMPTY: frozenset[int] = frozenset()
 
@@ -29,7 +30,8 @@ class Tier:
     """A caching tier: pools over layers and versions, pins, and the accounting that no policy can break.
 
     ``pools`` has each pool with its layers and versions (() for all). ``size_of`` gives the bytes of an
-    entry. ``on_leave`` is told of every entry that leaves.
+    entry. ``on_leave`` is told of every entry that leaves. ``step`` is the index of the last demand event;
+    ``resident`` has, by key, the sum of the steps in which it left less those in which it came.
     """
 
     def __init__(
@@ -57,12 +59,26 @@ class Tier:
         self.peak = 0
         self.evictions = 0
         self.evicted_bytes = 0
+        self.step = 0
+        self.resident = [0] * (n_layers * keys_per_layer)
         self.on_leave: Callable[[int], None] | None = None
+        self.observer: Observer | None = None
         self.residents = _Residents(self)
 
     def pool(self, key: int) -> Pool:
         """Return the pool that ``key`` belongs to."""
         return self.pools_of_layer[key // self.keys_per_layer][key % self.n_versions]
+
+    def resident_steps(self, end_step: int) -> dict[int, int]:
+        """Return for how many layer steps before ``end_step`` each key was counted in, in flight included.
+
+        A key that came in step i and left in step j has j - i of them; keys with none are left out.
+        """
+        steps = list(self.resident)
+        for pool in self.pools:
+            for key in (*pool.landed, *pool.flying):
+                steps[key] += end_step
+        return {key: n for key, n in enumerate(steps) if n}
 
     def has_landed(self, key: int) -> bool:
         """Return whether ``key`` is there, whole."""
@@ -137,31 +153,44 @@ class Tier:
         pool.used += size
         self.used += size
         self.peak = max(self.peak, self.used)
+        self.resident[key] -= self.step
+        self._tell(key, "taken")
 
     def land(self, key: int) -> None:
         """The bytes of ``key`` are all there."""
         pool = self.pool(key)
         del pool.flying[key]
         pool.landed.add(key)
+        self._tell(key, "landed")
 
     def evict(self, victim: int) -> None:
         """Let a landed key go, and count it as evicted."""
         size = self.size_of(victim)
         self.evictions += 1
         self.evicted_bytes += size
-        self.remove(victim)
+        self._forget(victim)
+        self._tell(victim, "evicted")
         if self.on_leave is not None:
             self.on_leave(victim)
 
     def remove(self, key: int) -> None:
         """Forget ``key``, landed or in flight, and free its bytes (not counted as an eviction)."""
+        self._forget(key)
+        self._tell(key, "removed")
+
+    def _forget(self, key: int) -> None:
         pool = self.pool(key)
         pool.landed.discard(key)
         pool.flying.pop(key, None)
         size = self.size_of(key)
         pool.used -= size
         self.used -= size
+        self.resident[key] += self.step
         pool.policy.on_evict(key)
+
+    def _tell(self, key: int, change: Change) -> None:
+        if self.observer is not None:
+            self.observer.changed(self, key, change)
 
     def resize(self, pool: Pool, capacity: int) -> None:
         """Change a pool's capacity between passes and evict what no longer fits."""

@@ -25,14 +25,20 @@ class Batch:
 
 
 def batches(
-    trace: Trace, *, batch_size: int, prefill_chunk: int, mixed: bool, max_sequences: int | None
+    trace: Trace,
+    *,
+    batch_size: int,
+    prefill_chunk: int,
+    mixed: bool,
+    max_sequences: int | None,
+    max_decode_tokens: int | None,
 ) -> Iterator[Batch]:
     """Schedule a trace: sequences in file order, each in a slot of the batch that the next one takes over.
 
     A prompt runs alone, in chunks of ``prefill_chunk`` tokens (0: whole), before its sequence joins the
     decoding; with ``mixed`` each of its chunks shares a pass with the decode step of the others.
     """
-    queue = deque(_sequences(trace, max_sequences))
+    queue = deque(_sequences(trace, max_sequences, max_decode_tokens))
     slots: list[tuple[deque[int], deque[int]]] = []  # prompt rows, decode rows
     while queue or slots:
         fresh = False
@@ -63,14 +69,17 @@ def _take(rows: deque[int], n: int) -> tuple[int, ...]:
     return tuple(rows.popleft() for _ in range(min(n or len(rows), len(rows))))
 
 
-def _sequences(trace: Trace, max_sequences: int | None) -> list[tuple[deque[int], deque[int]]]:
+def _sequences(
+    trace: Trace, max_sequences: int | None, max_decode_tokens: int | None
+) -> list[tuple[deque[int], deque[int]]]:
     """Return the rows of each sequence, prompt and decoded apart, in file order."""
     starts = [0, *(np.flatnonzero(np.diff(trace.sequence)) + 1).tolist(), trace.n_tokens]
     spans = list(pairwise(starts))[:max_sequences]
     found = []
     for start, stop in spans:
         n_prompt = int(np.count_nonzero(trace.phase[start:stop] == PREFILL))
-        found.append((deque(range(start, start + n_prompt)), deque(range(start + n_prompt, stop))))
+        prompt, decoded = range(start, start + n_prompt), range(start + n_prompt, stop)
+        found.append((deque(prompt), deque(decoded[:max_decode_tokens])))
     return found
 
 

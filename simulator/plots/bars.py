@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.plots.groups import Groups
-from simulator.plots.labels import folded
-from simulator.plots.style import COLUMN, LINE, PAGE, panels
+from simulator.analysis.groups import Groups
+from simulator.analysis.labels import folded
+from simulator.plots.style import COLUMN, LINE, PAGE, panels, small, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ def whiskers(part: pd.DataFrame, metric: str) -> Any:
 
 def beside(axes: Axes, x: float, y: float, text: str) -> None:
     """Write a value at the end of a lying bar."""
-    axes.annotate(text, (x, y), (3, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.annotate(text, (x, y), (3 * unit(), 0), textcoords="offset points", va="center", fontsize=small())
 
 
 def digits(value: float, missing: str = "n/a") -> str:
@@ -86,4 +86,4 @@ def absent(axes: Axes, at: Any, values: pd.Series[float]) -> None:
     """Write n/a where a standing bar has no value."""
     for x, value in zip(at, values, strict=True):
         if np.isnan(value):
-            axes.text(x, 0, " n/a", rotation=90, ha="center", va="bottom", fontsize=6)
+            axes.text(x, 0, " n/a", rotation=90, ha="center", va="bottom", fontsize=small())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.plots.groups import SERIES, SIZE
+from simulator.analysis.groups import SERIES, SIZE
+from simulator.plots.style import unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def draw_bounds(axes: Axes, part: pd.DataFrame, metric: str, name: str, handles:
     if len(curves) > len(DASHES):
         by = part.groupby(SIZE)[metric]
         low, high = 100 * by.min().dropna(), 100 * by.max().dropna()
-        look = {"facecolor": "0.85", "edgecolor": "black", "linestyle": DASHES[0], "linewidth": 0.8}
+        look = {"facecolor": "0.85", "edgecolor": "black", "linestyle": DASHES[0], "linewidth": 0.8 * unit()}
         drawn: Any = axes.fill_between(low.index, low, high, zorder=0.9, **look)
         handles.setdefault(f"{name}, range over systems", drawn)
         return
@@ -36,7 +37,7 @@ def draw_bounds(axes: Axes, part: pd.DataFrame, metric: str, name: str, handles:
         look = {
             "color": "black",
             "linestyle": dash,
-            "linewidth": 1.3,
+            "linewidth": 1.3 * unit(),
             "marker": "_" if len(sizes) == 1 else "",
         }
         drawn = axes.plot(sizes, [100 * curve[size] for size in sizes], zorder=1.9, **look)[0]

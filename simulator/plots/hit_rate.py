@@ -6,18 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
+from simulator.analysis.labels import folded
+from simulator.analysis.summary import CACHES
 from simulator.plots.bars import TITLE_WIDTH, beside, lying, whiskers
 from simulator.plots.bounds import draw_bounds
-from simulator.plots.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
-from simulator.plots.labels import folded
 from simulator.plots.lines import size_scale
-from simulator.plots.style import BOX, COLUMN, PAGE, legend, line, nothing, panels
+from simulator.plots.style import BOX, COLUMN, PAGE, legend, line, nothing, panels, unit
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 METRIC, BOUND = "hit_rate", "belady_hit_rate"
+CYCLE = "token_cycle_bytes"
+CYCLE_COLUMN = "token_cycle_on_the_axis"
+CYCLE_NAME = "one token's experts"
+CYCLE_WITHIN = 1.25  # of the largest size: a line farther out would squeeze the curves
 NEEDS = ("system", METRIC)
 LOOKS = {
     METRIC: ("hits", "#0072B2", ""),
@@ -33,7 +39,8 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     if groups.axis is None:
         data = shown(_with_shares(groups), [METRIC, "late_rate", "miss_rate", *bound])
         return _bars(groups, data, _name(summary)), table(data, None)
-    data = shown(groups, [METRIC, *bound])
+    cycle = [CYCLE_COLUMN] if _with_cycle(groups) else []
+    data = shown(groups, [METRIC, *bound, *cycle])
     return _curves(groups, data, _name(summary)), table(data, groups.axis)
 
 
@@ -53,6 +60,30 @@ def _with_shares(groups: Groups) -> Groups:
     return groups
 
 
+def _with_cycle(groups: Groups) -> bool:
+    """Add where on the axis the experts lie that one token asks for, over all layers; return if it is known.
+
+    A cache below that finds nothing under LRU over all layers, if each token asks for others. It concerns the
+    cache that the main unit computes from.
+    """
+    runs, axis = groups.runs, groups.axis
+    if axis is None or CYCLE not in runs or runs[CYCLE].dtype.kind != "f":
+        return False
+    size = f"{axis.tier.lower()}_expert_cache_bytes"
+    top = axis.tier == "GPU" or not runs[CACHES[0]].notna().any()
+    known = runs[CYCLE].notna() & (runs[size] > 0)
+    runs[CYCLE_COLUMN] = (runs[SIZE] * runs[CYCLE] / runs[size]).where(known)
+    return top and bool(known.any())
+
+
+def _draw_cycle(axes: Axes, part: pd.DataFrame, handles: dict[str, Any]) -> None:
+    """Draw the token-cycle line of a panel, lines where systems differ in it, if it is near the sizes."""
+    for at in sorted({float(f"{value:.4g}") for value in part[CYCLE_COLUMN].dropna()}):
+        if at <= CYCLE_WITHIN * part[SIZE].max():
+            drawn = axes.axvline(at, color="0.6", linewidth=1.2 * unit(), zorder=0.8)
+            handles.setdefault(CYCLE_NAME, drawn)
+
+
 def _bars(groups: Groups, data: pd.DataFrame, bound: str) -> Figure:
     figure, all_axes, rows = lying(groups, "share of lookups (%)")
     handles: dict[str, Any] = {}
@@ -68,7 +99,7 @@ def _bars(groups: Groups, data: pd.DataFrame, bound: str) -> Figure:
             best = 100 * part[BOUND].to_numpy(float)
             for y, x in zip(at, best, strict=True):
                 for colour, width in (("white", 3.6), ("black", 1.6)):  # a rim, so that it shows on any hatch
-                    drawn = axes.plot([x, x], [y - 0.44, y + 0.44], color=colour, linewidth=width)
+                    drawn = axes.plot([x, x], [y - 0.44, y + 0.44], color=colour, linewidth=width * unit())
                     handles[bound] = drawn[0]
         for y, value in zip(at, part[METRIC], strict=True):
             text = "n/a" if np.isnan(value) else f"{100 * value:.1f}"
@@ -95,6 +126,8 @@ def _curves(groups: Groups, data: pd.DataFrame, bound: str) -> Figure:
                 if spread is not None:
                     colour = drawn[0].get_color()
                     axes.errorbar(own[SIZE], 100 * own[METRIC], 100 * spread, fmt="none", ecolor=colour)
+        if CYCLE_COLUMN in part:
+            _draw_cycle(axes, part, handles)
         size_scale(axes, groups.axis, sorted(set(part[SIZE])))
         axes.set_ylabel("hit rate (%)")
         axes.grid(visible=True, axis="y")

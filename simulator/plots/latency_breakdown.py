@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
+from simulator.analysis.labels import folded, stall_text
 from simulator.plots.bars import TITLE_WIDTH, Rows, beside, digits
-from simulator.plots.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
-from simulator.plots.labels import folded, stall_text
-from simulator.plots.style import BOX, COLUMN, LINE, PAGE, legend, panels
+from simulator.plots.style import BOX, COLUMN, LINE, PAGE, legend, panels, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +87,9 @@ def _axes(groups: Groups, cells: list[tuple[str, float]]) -> tuple[Figure, list[
             name = f"{cells[index][0]}, {groups.axis.tier if groups.axis else ''} cache of".replace(
                 "\n", ", "
             )
-            above = axes.annotate(name, (0, 1), (0, 17), xycoords="axes fraction", textcoords="offset points")
+            above = axes.annotate(
+                name, (0, 1), (0, 17 * unit()), xycoords="axes fraction", textcoords="offset points"
+            )
             above.set_in_layout(False)
     if n == 1:
         all_axes[0].set_xlabel(LABEL)

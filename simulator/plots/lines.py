@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.plots.sizes import SizeAxis
+from simulator.analysis.sizes import SizeAxis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,11 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from simulator.analysis.baseline import baseline_name
+from simulator.analysis.groups import group
+from simulator.analysis.summary import need, read_summary
+from simulator.analysis.tables import read_table
 from simulator.errors import InputError, did_you_mean
-from simulator.plots import hit_rate, latency_breakdown, tokens_per_second
+from simulator.plots import (
+    ablation,
+    hit_rate,
+    latency_breakdown,
+    latency_cdf,
+    miss_penalty,
+    pareto,
+    popularity,
+    prefetch_quality,
+    residency,
+    sensitivity,
+    speed_up,
+    tokens_per_second,
+    utilisation,
+)
 from simulator.plots.save import FORMATS, render, write
-from simulator.plots.style import paper
-from simulator.plots.summary import need, read_summary
+from simulator.plots.style import styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,12 +39,15 @@ if TYPE_CHECKING:
 class Kind:
     """A figure: one line on what it shows, the columns that it needs, and the function that draws it.
 
-    ``plot`` takes the summary (a row per run) and returns the figure and the data that it shows.
+    ``plot`` takes the summary (a row per run), then the ``tables`` (tokens, experts) that it asks for, and
+    returns the figure and the data that it shows. One that ``compares`` takes ``baseline`` too.
     """
 
     shows: str
     needs: tuple[str, ...]
-    plot: Callable[[pd.DataFrame], tuple[Figure, pd.DataFrame]]
+    plot: Callable[..., tuple[Figure, pd.DataFrame]]
+    tables: tuple[str, ...] = ()
+    compares: bool = False
 
 
 FIGURES = {
@@ -38,6 +58,43 @@ FIGURES = {
     "latency-breakdown": Kind(
         "where the time of a decoded token goes, stacked", latency_breakdown.NEEDS, latency_breakdown.plot
     ),
+    "speed-up": Kind(
+        "speed-up over a baseline on the same sequences, with 95 % intervals",
+        speed_up.NEEDS,
+        speed_up.plot,
+        ("tokens",),
+        compares=True,
+    ),
+    "latency-cdf": Kind(
+        "distribution of the time per output token, with p50, p95 and p99",
+        latency_cdf.NEEDS,
+        latency_cdf.plot,
+        ("tokens",),
+    ),
+    "miss-penalty": Kind(
+        "bytes of loaded misses per lookup, in experts, against cache size",
+        miss_penalty.NEEDS,
+        miss_penalty.plot,
+    ),
+    "prefetch-quality": Kind(
+        "accuracy, coverage, lateness and waste of prefetches", prefetch_quality.NEEDS, prefetch_quality.plot
+    ),
+    "utilisation": Kind(
+        "how busy links and compute are over a run's time", utilisation.NEEDS, utilisation.plot, ("tokens",)
+    ),
+    "residency": Kind(
+        "which experts the cache held, by layer and popularity", residency.NEEDS, residency.plot, ("experts",)
+    ),
+    "popularity": Kind(
+        "how unevenly a layer's experts are looked up", popularity.NEEDS, popularity.plot, ("experts",)
+    ),
+    "pareto": Kind(
+        "gate mass lost against tokens per second, and the front of both", pareto.NEEDS, pareto.plot
+    ),
+    "sensitivity": Kind(
+        "change of tokens per second with each swept key", sensitivity.NEEDS, sensitivity.plot
+    ),
+    "ablation": Kind("what each variant of a sweep adds to the one before", ablation.NEEDS, ablation.plot),
 }
 
 
@@ -46,12 +103,23 @@ def listing() -> list[tuple[str, str]]:
     return [(name, kind.shows) for name, kind in FIGURES.items()]
 
 
-def draw(names: Iterable[str], run_dir: Path, formats: Sequence[str] = ("pdf", "png")) -> list[Path]:
-    """Draw figures from ``run_dir/summary.csv`` into ``run_dir/figures``; return the files written.
+def draw(
+    names: Iterable[str],
+    run_dir: Path,
+    formats: Sequence[str] = ("pdf", "png"),
+    style: str = "paper",
+    width: str | None = None,
+    *,
+    out: Path | None = None,
+    baseline: str | None = None,
+    left_out: Callable[[str, InputError], None] | None = None,
+) -> list[Path]:
+    """Draw figures from the tables of ``run_dir`` into ``out`` (its ``figures``); return the files written.
 
-    Each figure becomes NAME.FORMAT for every format and NAME.csv with the data shown. Nothing is written
-    unless all can be drawn. Errors: InputError on an unknown name or format, and on results that are
-    missing, foreign or empty.
+    Each figure becomes NAME.FORMAT for every format, or NAME-STYLE.FORMAT in another style than ``paper``,
+    and NAME.csv with the data shown. Nothing is written unless all can be drawn; ``left_out`` is told of
+    those that cannot instead. Errors: InputError on an unknown name, format, style or baseline, and on
+    results that are missing, foreign or empty.
     """
     wanted = list(dict.fromkeys(names))
     for name in wanted:
@@ -60,16 +128,47 @@ def draw(names: Iterable[str], run_dir: Path, formats: Sequence[str] = ("pdf", "
     for form in formats:
         if form not in FORMATS:
             raise InputError("format", f"unknown format ({form!r})", did_you_mean(form, FORMATS))
-    if not wanted:
-        return []
-    run_dir = Path(run_dir)
-    summary = read_summary(run_dir)
+    if baseline is not None and wanted and not any(FIGURES[name].compares for name in wanted):
+        comparing = ", ".join(name for name, kind in FIGURES.items() if kind.compares)
+        raise InputError("--baseline", "no figure that was asked for has one", f"draw one of: {comparing}")
     files: dict[str, bytes] = {}
-    with paper():
+    with styled(style, width):
+        if not wanted:
+            return []
+        source = Source(Path(run_dir), baseline)
         for name in wanted:
-            kind = FIGURES[name]
-            need(summary, kind.needs, str(run_dir / "summary.csv"))
-            figure, data = kind.plot(summary)
-            files |= {f"{name}.{form}": render(figure, form) for form in dict.fromkeys(formats)}
-            files[f"{name}.csv"] = data.to_csv(index=False, lineterminator="\n").encode()
-    return write(run_dir / "figures", files)
+            try:
+                figure, data = source.draw(FIGURES[name])
+                suffix = "" if style == "paper" else f"-{style}"
+                drawn = {f"{name}{suffix}.{form}": render(figure, form) for form in dict.fromkeys(formats)}
+            except InputError as error:
+                if left_out is None:
+                    raise
+                left_out(name, error)
+                continue
+            files |= drawn | {f"{name}.csv": data.to_csv(index=False, lineterminator="\n").encode()}
+    return write(out or Path(run_dir) / "figures", files)
+
+
+class Source:
+    """A run folder that figures are drawn from; each of its tables is read once.
+
+    Errors: InputError where the summary or the baseline is none.
+    """
+
+    def __init__(self, run_dir: Path, baseline: str | None = None) -> None:
+        self.run_dir, self.baseline = run_dir, baseline
+        self.summary = read_summary(run_dir)
+        self.tables: dict[str, pd.DataFrame] = {}
+        if baseline is not None:
+            baseline_name(group(self.summary), baseline)
+
+    def draw(self, kind: Kind) -> tuple[Figure, pd.DataFrame]:
+        """Return a figure and its data. Errors: InputError where the folder lacks what it needs."""
+        need(self.summary, kind.needs, str(self.run_dir / "summary.csv"))
+        for name in kind.tables:
+            if name not in self.tables:
+                self.tables[name] = read_table(self.run_dir, name)
+        tables = [self.tables[name].copy() for name in kind.tables]
+        options = {"baseline": self.baseline} if kind.compares else {}
+        return kind.plot(self.summary.copy(), *tables, **options)

@@ -1,47 +1,113 @@
-"""How figures look: paper.mplstyle, column widths, and marks for colour-blind and for grey readers."""
+"""How figures look: styles, column widths, and marks for colour-blind and for grey readers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.plots.labels import folded
+from simulator.analysis.labels import folded
+from simulator.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.33, 7.0
+"""Widths to ask for; a style sets them in widths of its own."""
 # Okabe and Ito (2008); their black is kept for bounds, and yellow, pale on paper, comes last.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#999999", "#F0E442")
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oo")
 MARKERS = "os^DvPX<>*ph"
-LINE, LETTER, HANDLE = (
-    0.15,
-    0.062,
-    0.5,
-)  # inches: a line and a letter at 8 pt, a legend's handle with its gaps
-BOX: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.5}
+# Inches at 8 pt, to be multiplied by ``unit()``: a line, a letter, a legend's handle with its gaps.
+LINE, LETTER, HANDLE = 0.15, 0.062, 0.5
+BOX: dict[str, Any] = {"edgecolor": "black"}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Style sheets, one over the other, and what they make of a layout that is counted in inches at 8 pt."""
+
+    sheets: tuple[str, ...]
+    unit: float
+    small: float
+    """Small print, in points."""
+    column: float
+    page: float
+
+
+STYLES = {
+    "paper": Style(("paper",), 1.0, 7.0, COLUMN, PAGE),
+    "talk": Style(("paper", "talk"), 2.0, 16.0, 6.5, 13.0),
+    "notebook": Style(("paper", "notebook"), 1.25, 9.0, 5.5, 9.5),
+}
+# Column and page of papers, in inches, from the venues' LaTeX classes.
+WIDTHS = {
+    "acm": (COLUMN, PAGE),
+    "ieee": (3.5, 7.16),
+    "usenix": (3.33, 7.0),
+    "icml": (3.25, 6.75),
+    "neurips": (5.5, 5.5),
+}
+_current: ContextVar[Style] = ContextVar("style", default=STYLES["paper"])
 
 
 @contextmanager
-def paper() -> Iterator[None]:
-    """Draw in the style of papers whatever the user's own settings, which are put back after."""
+def styled(name: str = "paper", width: str | None = None) -> Iterator[None]:
+    """Draw in one of STYLES, a paper's in one of WIDTHS; the user's own settings are put back after.
+
+    Errors: InputError on an unknown style or width, and on a width for another style than ``paper``.
+    """
     from matplotlib import style
 
-    with style.context(Path(__file__).with_name("paper.mplstyle"), after_reset=True):
-        yield
+    if name not in STYLES:
+        raise InputError("style", f"unknown style ({name!r})", did_you_mean(name, STYLES))
+    chosen = STYLES[name]
+    if width is not None:
+        if width not in WIDTHS:
+            raise InputError("width", f"unknown width ({width!r})", did_you_mean(width, WIDTHS))
+        if name != "paper":
+            raise InputError("width", f"is a paper's, and the style is {name}", "leave one of them out")
+        column, page = WIDTHS[width]
+        chosen = replace(chosen, column=column, page=page)
+    token = _current.set(chosen)
+    try:
+        sheets = [Path(__file__).with_name(f"{sheet}.mplstyle") for sheet in chosen.sheets]
+        with style.context(sheets, after_reset=True):
+            yield
+    finally:
+        _current.reset(token)
+
+
+def paper() -> AbstractContextManager[None]:
+    """Draw in the style of papers."""
+    return styled()
+
+
+def unit() -> float:
+    """Return by what lengths that were counted at 8 pt are multiplied in the current style."""
+    return _current.get().unit
+
+
+def small() -> float:
+    """Return the points of small print in the current style."""
+    return _current.get().small
 
 
 def panels(n: int, columns: int, width: float, height: float, **share: Any) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``width`` with ``n`` axes in rows of ``columns``, each ``height`` high (inches)."""
+    """Return a figure of ``width`` with ``n`` axes in rows of ``columns``, each ``height`` high.
+
+    Both are inches at 8 pt; COLUMN and PAGE become those of the style.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = -(-n // columns)
-    figure = Figure(figsize=(width, rows * height), layout="constrained")
+    rows, style = -(-n // columns), _current.get()
+    wide = {COLUMN: style.column, PAGE: style.page}.get(width, width * style.unit)
+    figure = Figure(figsize=(wide, rows * height * style.unit), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False, **share)
     axes = list(grid.flat)
@@ -78,12 +144,15 @@ def legend(figure: Figure, handles: Mapping[str, Any], title: str = "") -> None:
 
     ``handles`` has what was drawn by its name.
     """
-    width, height = figure.get_size_inches()
+    scale = unit()
+    width, height = figure.get_size_inches() / scale
     shown = [folded(name, int((width - HANDLE) / LETTER)) for name in handles]
+    title = folded(title, int(width / LETTER)) if title else ""
     columns = next(n for n in range(len(shown), 0, -1) if n == 1 or _wide(shown, n) <= width)
     columns = -(-len(shown) // -(-len(shown) // columns))  # as many rows, evenly filled
-    lines = max(sum(name.count("\n") + 1 for name in part) for part in _filled(shown, columns)) + bool(title)
-    figure.set_size_inches(width, height + 0.08 + 1.1 * LINE * lines)
+    lines = max(sum(name.count("\n") + 1 for name in part) for part in _filled(shown, columns))
+    lines += title.count("\n") + bool(title)
+    figure.set_size_inches(width * scale, (height + 0.08 + 1.1 * LINE * lines) * scale)
     figure.legend(
         list(handles.values()), shown, loc="outside upper center", ncols=columns, title=title or None
     )

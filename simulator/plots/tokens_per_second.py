@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
+from simulator.analysis.labels import folded
 from simulator.plots.bars import absent, beside, digits, lying, whiskers
-from simulator.plots.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
-from simulator.plots.labels import folded
 from simulator.plots.lines import size_scale
 from simulator.plots.style import COLOURS, COLUMN, PAGE, box, legend, line, nothing, panels, shade
 

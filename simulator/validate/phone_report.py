@@ -18,12 +18,9 @@ UNITS = {
     "per_pass": ("management, a token", 1e6, "ms"),
     "evict": ("management, bytes evicted", 1e9, "GB/s"),
 }
-HEAD = """# Validation
+HEAD = """## Phone: BigMoeOnEdge on a OnePlus 15R
 
 Written by `moesim validate phone`; every number is that command's.
-
-## Phone: BigMoeOnEdge on a OnePlus 15R
-
 Recorded runs of an engine that reads experts from flash into a cache in RAM, replayed by
 [phone-bigmoe.yaml](../../experiments/phone-bigmoe.yaml). Errors are those of decoded tokens, relative to
 what was measured: p90 is the ninth decile of the absolute ones, bias the error of the sum. *Wall, recorded

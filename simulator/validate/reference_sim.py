@@ -10,10 +10,14 @@ import numpy as np
 from simulator.config.experiment import CacheSize, Experiment, Memory, OverheadConfig, Policies, Runtime
 from simulator.engine.build import Inputs, Run
 from simulator.engine.demand import Pass, Record
-from simulator.hardware import HardwareProfile
+from simulator.hardware import HardwareProfile, LinkName, Sourced
 from simulator.model.load import trace_model
 from simulator.trace.core import DECODE, Trace
-from simulator.validate.reference_run import Settings, Shape, TokenLog
+from simulator.validate.reference_machine import Shape
+from simulator.validate.reference_run import Settings, TokenLog
+
+LINK: dict[str, LinkName] = {"cpu": "ssd_to_cpu", "gpu": "cpu_to_gpu"}
+"""The link that experts take, by the unit that computes them."""
 
 
 def decoded(trace: Trace, shape: Shape, n_tokens: int) -> Trace:
@@ -24,7 +28,7 @@ def decoded(trace: Trace, shape: Shape, n_tokens: int) -> Trace:
         update={
             "expert_bytes": (shape.expert_bytes,) * n,
             "dense_bytes": (shape.dense_bytes,) * n,
-            "precision": "fp32",
+            "precision": shape.precision,
         }
     )
     return Trace(
@@ -63,8 +67,7 @@ def simulate(
     trace: Trace, shape: Shape, settings: Settings, hardware: HardwareProfile, overhead: Overhead
 ) -> list[Record]:
     """Return the simulator's record of every token."""
-    link = hardware.links["ssd_to_cpu"]
-    lanes = replace_lanes(hardware, settings.lanes) if link.lanes else hardware
+    cache = CacheSize.model_construct(bytes=settings.slots * shape.expert_bytes)
     experiment = Experiment(
         name="reference",
         model="trace",
@@ -78,9 +81,11 @@ def simulate(
                 | {"per_pass": overhead.per_pass, "per_miss": overhead.per_miss}
             ),
         ),
-        memory=Memory(cpu_expert_cache=CacheSize.model_construct(bytes=settings.slots * shape.expert_bytes)),
+        memory=Memory(gpu_expert_cache=cache) if hardware.main == "gpu" else Memory(cpu_expert_cache=cache),
     )
-    run = Run(Inputs(experiment, trace_model(trace.header), lanes, trace, seed=0))
+    run = Run(
+        Inputs(experiment, trace_model(trace.header), with_lanes(hardware, settings.lanes), trace, seed=0)
+    )
     records: list[Record] = []
 
     def keep(_: Pass, record: Record) -> None:
@@ -90,9 +95,9 @@ def simulate(
     return records
 
 
-def replace_lanes(hardware: HardwareProfile, lanes: int) -> HardwareProfile:
-    """Return a profile whose drive is read by so many threads."""
-    link = hardware.links["ssd_to_cpu"]
-    assert link.lanes is not None
-    read_by = link.model_copy(update={"lanes": link.lanes.model_copy(update={"value": lanes})})
-    return hardware.model_copy(update={"links": {**hardware.links, "ssd_to_cpu": read_by}})
+def with_lanes(hardware: HardwareProfile, n: int) -> HardwareProfile:
+    """Return a profile whose link to the main unit is used by so many threads, as in the run."""
+    name = LINK[hardware.main]
+    lanes = Sourced[int](value=n, source="as many as the run had", measured=True)
+    link = hardware.links[name].model_copy(update={"lanes": lanes})
+    return hardware.model_copy(update={"links": {**hardware.links, name: link}})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 
 from policies.base import Context, Event, Eviction, Place, Placed, Placement, Prefetch, Wish
 from policies.registry import create
@@ -11,6 +12,7 @@ from simulator.engine.demand import Pass, PassCosts, Record
 from simulator.engine.fabric import Fabric
 from simulator.engine.loader import Loader
 from simulator.engine.merged import MergedPlayer
+from simulator.engine.observe import Observer, observe
 from simulator.engine.player import Player
 from simulator.engine.simulation import Simulation
 from simulator.engine.tiers import Pool, Tier
@@ -78,8 +80,18 @@ def plain(scenario: Scenario) -> bool:
     return not scenario.wishes and not scenario.on_cpu
 
 
-def run_engine(scenario: Scenario, *, merge: bool = False, checks: list[str] | None = None) -> Result:
-    """Play the scenario; ``merge`` allows the merged path; ``checks`` collects broken invariants."""
+def run_engine(
+    scenario: Scenario,
+    *,
+    merge: bool = False,
+    checks: list[str] | None = None,
+    caches: Mapping[int, int] | None = None,
+    observer: Observer | None = None,
+) -> Result:
+    """Play the scenario; ``merge`` allows the merged path; ``checks`` collects broken invariants.
+
+    ``caches`` changes the capacity of tier 0's first pool before a pass.
+    """
     s = scenario
     stride = s.n_experts
     context = Context(s.n_layers, s.n_experts, 1, 1, 0)
@@ -126,8 +138,16 @@ def run_engine(scenario: Scenario, *, merge: bool = False, checks: list[str] | N
     else:
         player.watch = watch
     records: list[Record] = []
-    simulation = Simulation(player, merged, [], lambda _p, record: records.append(record))
-    simulation.run(passes(s))
+    if observer is not None:
+        observe(player, observer)
+    simulation = Simulation(
+        player,
+        merged,
+        [],
+        lambda _p, record: records.append(record),
+        lambda capacity: top.resize(top.pools[0], capacity),
+    )
+    simulation.run(replace(p, cache_bytes=(caches or {}).get(p.index)) for p in passes(s))
     loader.speculation.close()
     names = [link.plan.name for link in fabric.links]
     results = []
@@ -136,7 +156,8 @@ def run_engine(scenario: Scenario, *, merge: bool = False, checks: list[str] | N
         labels |= {"overhead": r.overhead_ns} | {
             f"stall_{n}": ns for n, ns in zip(names, r.stall_ns, strict=True)
         }
-        results.append(PassResult(r.start_ns, r.end_ns, {name: ns for name, ns in labels.items() if ns}))
+        busy = dict(zip(names, r.busy_ns, strict=True)) | {"cpu": r.busy_cpu_ns}
+        results.append(PassResult(r.start_ns, r.end_ns, _without_zeros(labels), _without_zeros(busy)))
     if merge:  # the merged path keeps counts by pass only
         hits = [r.hits for r in records]
         fetched = [r.fetched for r in records]
@@ -156,4 +177,9 @@ def run_engine(scenario: Scenario, *, merge: bool = False, checks: list[str] | N
         dropped=b.dropped,
         peak_bytes=tuple(tier.peak for tier in tiers),
         resident=tuple(frozenset(key for pool in tier.pools for key in pool.landed) for tier in tiers),
+        resident_steps=tuple(tier.resident_steps(n_events) for tier in tiers),
     )
+
+
+def _without_zeros(of: dict[str, int]) -> dict[str, int]:
+    return {name: n for name, n in of.items() if n}

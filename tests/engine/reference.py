@@ -336,6 +336,9 @@ class Engine:
         self.count = {name: [0] * n_events for name in ("hits", "late", "fetched", "on_cpu", "found_in_dram")}
         self.stats = Counter(started=0, useful=0, unused=0, cancelled=0, dropped=0)
         self.labels: Counter[str] = Counter()
+        self.busy: Counter[str] = Counter()
+        self.looked_at = 0  # layer steps of which it is known who was there
+        self.there: list[Counter[int]] = [Counter() for _ in s.pools]
         self.results: list[PassResult] = []
 
     # ------------------------------------------------------------ the clock (§1)
@@ -390,6 +393,9 @@ class Engine:
         if self.cpu_job is not None:
             self.cpu_job.work_left -= self.cpu_rate * dt
         self.labels[label] += dt
+        for link in self.links:
+            self.busy[link.plan.name] += dt * any(lane.job is not None for lane in link.lanes)
+        self.busy["cpu"] += dt * (self.cpu_job is not None)
         self.now = then
 
     def recompute_rates(self) -> None:
@@ -799,6 +805,7 @@ class Engine:
 
     def event(self, index: int, demand: tuple[tuple[int, int], ...]) -> Step:
         """Decide everything that the event decides, at one moment; nothing is queued yet."""
+        self.look(index)
         step = Step(index, dict(demand))
         missed = self.look_up(step)
         self.end_stale_speculation(step)
@@ -835,6 +842,13 @@ class Engine:
             self.count[name][index] = len(some)
         assert len(step.demand) == len(step.hits) + len(late) + len(missed)
         return step
+
+    def look(self, step: int) -> None:
+        """Note who is in the tiers at the end of the steps before ``step`` that were not looked at yet."""
+        for tier, there in zip(self.tiers, self.there, strict=False):
+            for key, entry in tier.entries.items():
+                there[key] += (step - self.looked_at) * (not entry.dying)
+        self.looked_at = step
 
     def look_up(self, step: Step) -> list[int]:
         """Sort the demand in hits, late (the first of ``loads``) and misses, which are returned."""
@@ -975,6 +989,7 @@ class Engine:
         for n, spec in enumerate(s.passes):
             start = self.now
             self.labels.clear()
+            self.busy.clear()
             self.groups = []
             yield Busy("overhead", self.rt.overhead.pass_ns)
             yield Busy("dense", spec.prologue_ns)
@@ -999,7 +1014,8 @@ class Engine:
             yield Busy("dense", spec.epilogue_ns)
             labels = {label: ns for label, ns in self.labels.items() if ns}
             assert sum(labels.values()) == self.now - start
-            self.results.append(PassResult(start, self.now, labels))
+            busy = {name: ns for name, ns in self.busy.items() if ns}
+            self.results.append(PassResult(start, self.now, labels, busy))
 
     def groups_done(self, layer: int) -> bool:
         """Return whether the CPU groups that are due at this layer's combine have ended."""
@@ -1059,6 +1075,7 @@ class Engine:
     # ------------------------------------------------------------ results (§10)
 
     def result(self) -> Result:
+        self.look(len(self.s.passes) * self.s.n_layers)
         caching = self.tiers[:-1]
         left = [entry.landed for entry in self.tiers[0].entries.values() if entry.prefetch is not None]
         unused = self.stats["unused"] + left.count(True)
@@ -1079,6 +1096,7 @@ class Engine:
             dropped=self.stats["dropped"],
             peak_bytes=tuple(tier.peak for tier in caching),
             resident=tuple(frozenset(k for k, e in tier.entries.items() if e.landed) for tier in caching),
+            resident_steps=tuple({k: n for k, n in there.items() if n} for there in self.there),
         )
 
 

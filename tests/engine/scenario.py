@@ -52,11 +52,15 @@ class Scenario:
 
 @dataclass(frozen=True)
 class PassResult:
-    """When a pass ran and what its nanoseconds were spent on (labels without zero entries)."""
+    """When a pass ran, what its nanoseconds were spent on, and what was occupied in how many of them.
+
+    Neither mapping has zero entries; ``busy`` is by link, and ``cpu`` is the helper.
+    """
 
     start_ns: int
     end_ns: int
     labels: Mapping[str, int]
+    busy: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -80,3 +84,5 @@ class Result:
     """Per caching tier: peak of landed and in-flight bytes, staging not included."""
     resident: tuple[frozenset[int], ...]
     """Per caching tier: landed keys at the end of the run."""
+    resident_steps: tuple[Mapping[int, int], ...]
+    """Per caching tier: layer steps in which each key was there or on its way, without zeros."""

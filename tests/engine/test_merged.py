@@ -60,10 +60,10 @@ def plain_scenarios(draw: st.DrawFn) -> Scenario:
 
 
 @settings(max_examples=400, deadline=None)
-@given(plain_scenarios())
-def test_merged_equals_general(scenario: Scenario) -> None:
-    general = run_engine(scenario)
-    merged = run_engine(scenario, merge=True)
+@given(plain_scenarios(), st.dictionaries(st.integers(1, 5), st.integers(0, 40), max_size=2))
+def test_merged_equals_general(scenario: Scenario, caches: dict[int, int]) -> None:
+    general = run_engine(scenario, caches=caches)
+    merged = run_engine(scenario, merge=True, caches=caches)
     n = scenario.n_layers
     per_pass = replace(
         general,

@@ -7,6 +7,8 @@ that are worked out on logs made up here.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,18 +17,23 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from simulator.calibrate import gpu as gpu_module
 from simulator.calibrate import measure as measure_module
-from simulator.calibrate.readers import Readers
+from simulator.calibrate.device import Device, cuda_device
+from simulator.calibrate.readers import Read, Readers
 from simulator.calibrate.scratch import scratch_file
 from simulator.cli import app
 from simulator.engine.demand import Record
 from simulator.errors import InputError
 from simulator.hardware import load_hardware
 from simulator.trace.core import Trace, TraceHeader
-from simulator.validate import reference
-from simulator.validate.reference import Setup, table, validate_reference
+from simulator.validate import reference, reference_gpu, reference_report, reference_setup
+from simulator.validate.reference import table, validate_reference
 from simulator.validate.reference_cache import ExpertCache
-from simulator.validate.reference_run import ReferenceRun, Settings, Shape, TokenLog, expert_memory
+from simulator.validate.reference_gpu import GpuMachine
+from simulator.validate.reference_machine import CpuMachine, Shape
+from simulator.validate.reference_run import ReferenceRun, Settings, TokenLog
+from simulator.validate.reference_setup import GPU_SHAPE, Setup
 from simulator.validate.reference_sim import Overhead, decoded, fit_overhead, simulate
 
 SHAPE = Shape(32, 32)  # 12 KiB
@@ -63,8 +70,14 @@ def a_trace(n: int = 40, *, predictions: bool = True, weights: bool = True) -> T
     )
 
 
-def run_dry(trace: Trace, settings: Settings) -> list[TokenLog]:
-    return ReferenceRun(trace, SHAPE, settings, None, expert_memory(SHAPE, settings.slots)).run()
+def dry(trace: Trace, settings: Settings) -> ReferenceRun:
+    machine = CpuMachine(-1, SHAPE, L, L * E)
+    return ReferenceRun(trace, machine, settings, machine.memory(settings.slots), dry=True)
+
+
+def words(page: str) -> str:
+    """Return a page as one line."""
+    return " ".join(page.split())
 
 
 # -- the cache -----------------------------------------------------------------------------------------
@@ -99,7 +112,7 @@ def test_who_is_pinned_in_flight_or_shielded_stays() -> None:
 def test_hits_are_those_of_the_simulator(slots: int) -> None:
     trace = decoded(a_trace(200), SHAPE, 1000)
     settings = Settings(slots, 2, prefetch=False)
-    logs = run_dry(trace, settings)
+    logs = dry(trace, settings).run()
     records = simulate(trace, SHAPE, settings, load_hardware("oneplus-15r"), NONE)
     assert [log.hits for log in logs] == [record.hits for record in records]
     assert [log.bytes for log in logs] == [record.demand_bytes for record in records]
@@ -109,8 +122,8 @@ def test_hits_are_those_of_the_simulator(slots: int) -> None:
 @pytest.mark.parametrize("weights", [True, False])
 def test_a_run_that_prefetches_serves_every_expert(*, weights: bool) -> None:
     trace = decoded(a_trace(200, weights=weights), SHAPE, 1000)
-    logs = run_dry(trace, Settings(8, 2, prefetch=True))
-    on_demand = run_dry(trace, Settings(8, 2, prefetch=False))
+    logs = dry(trace, Settings(8, 2, prefetch=True)).run()
+    on_demand = dry(trace, Settings(8, 2, prefetch=False)).run()
     assert sum(log.hits + log.late for log in logs) > sum(log.hits for log in on_demand)
     assert all(log.hits + log.late <= log.lookups == L * K for log in logs)
     assert all(log.wall_ns >= log.dense_ns + log.expert_ns + log.stall_ns for log in logs)
@@ -118,7 +131,7 @@ def test_a_run_that_prefetches_serves_every_expert(*, weights: bool) -> None:
 
 def test_a_prefetch_that_finds_no_space_is_dropped() -> None:
     trace = decoded(a_trace(), SHAPE, 10)
-    run = ReferenceRun(trace, SHAPE, Settings(4, 1, prefetch=True), None, expert_memory(SHAPE, 4))
+    run = dry(trace, Settings(4, 1, prefetch=True))
     run.cache.pinned = frozenset(range(4))
     for key in range(4):
         run.cache.take(key, spare=False)
@@ -130,13 +143,7 @@ def test_wishes_are_the_next_layers_likeliest_first() -> None:
     trace = decoded(a_trace(), SHAPE, 10)
     predicted = trace.predicted[0].copy()
     predicted[0, 0] = (7, -1)
-    run = ReferenceRun(
-        replace(trace, predicted=(predicted,)),
-        SHAPE,
-        Settings(6, 1, prefetch=True),
-        None,
-        expert_memory(SHAPE, 6),
-    )
+    run = dry(replace(trace, predicted=(predicted,)), Settings(6, 1, prefetch=True))
     assert [read.key for read in run._wishes(0, 0, 0)] == [E + 7]  # -1: nothing was predicted
     both = trace.predicted[0][1, 0][np.argsort(-trace.predicted_weights[0][1, 0])]
     assert [read.key for read in run._wishes(1, 0, 3)] == (E + both).tolist()
@@ -151,9 +158,10 @@ def test_reads_move_the_bytes_of_the_right_expert(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     experts = (rng.random((L * E, 3, 32, 32), dtype=np.float32) / 1024).astype(np.float32)
     path.write_bytes(experts.tobytes())
-    memory = expert_memory(SHAPE, 10)
     with path.open("rb") as file:
-        run = ReferenceRun(trace, SHAPE, Settings(10, 2, prefetch=True), file.fileno(), memory)
+        machine = CpuMachine(file.fileno(), SHAPE, L, L * E)
+        memory = machine.memory(10)
+        run = ReferenceRun(trace, machine, Settings(10, 2, prefetch=True), memory)
         calls: list[int] = []
         logs = run.run(calls.append)
     assert calls == list(range(20))
@@ -231,14 +239,36 @@ def test_errors_are_those_of_wall_time() -> None:
     ],
 )
 def test_the_page_says_where_a_run_misses(wall: tuple[int, int], hits: tuple[int, int], says: str) -> None:
-    from simulator.validate import reference_report
-
     title = "cache 50%, on demand"
     found = made_up(wall, hits)
-    rows = [reference._row(title, found)]
-    page = reference_report.page(rows, {title: found}, SHAPE, 2, a_trace(), "a-profile")
+    given = Setup(Path(), a_trace(), profile=load_hardware("oneplus-15r"))
+    page = reference_report.page([reference._row(title, found)], {title: found}, given, a_trace())
     assert f"| {says} |" in page
-    assert "the profile a-profile" in page
+    assert "the profile oneplus-15r" in words(page)
+    assert "reads fp32 experts of 1.50 MiB with O_DIRECT" in words(page)
+
+
+def test_the_page_counts_the_runs_that_are_within() -> None:
+    walls = {"a": (100, 200), "b": (112, 224), "c": (130, 260)}
+    tables = {title: made_up(wall) for title, wall in walls.items()}
+    rows = [reference._row(title, found) for title, found in tables.items()]
+    page = reference_report.page(rows, tables, Setup(Path(), a_trace()), a_trace())
+    assert "1 of 3 runs within 15% median and 10% total; median of medians 12.0%, worst 30.0%." in page
+
+
+def test_repeats_alternate_between_the_settings() -> None:
+    once = list(Setup(Path(), a_trace(), sizes=(0.25, 0.5)).runs())
+    assert once[1] == ("cache 25%, prefetch", "cache-25-prefetch", Settings(9, 2, prefetch=True))
+    thrice = list(Setup(Path(), a_trace(), sizes=(0.25, 0.5), repeats=3).runs())
+    assert [title for title, _, _ in thrice[:5]] == [
+        "cache 25%, on demand #1",
+        "cache 25%, prefetch #1",
+        "cache 50%, on demand #1",
+        "cache 50%, prefetch #1",
+        "cache 25%, on demand #2",
+    ]
+    assert thrice[4][1] == "cache-25-on-demand-2"
+    assert [s for _, _, s in thrice] == [s for _, _, s in once] * 3
 
 
 # -- the command ---------------------------------------------------------------------------------------
@@ -256,7 +286,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
     tiny = replace(
         measure_module.QUICK, file_bytes=1 << 20, reads=1, dram_bytes=1 << 20, expert_bytes=1 << 20, repeats=1
     )
-    monkeypatch.setattr(reference, "QUICK", tiny)
+    monkeypatch.setattr(reference_setup, "QUICK", tiny)
     monkeypatch.setattr("simulator.calibrate.contention.BUDGET", 1 << 20)
     monkeypatch.setattr("simulator.validate.reference_probe.BEYOND_CACHES", 1 << 20)
     return Setup(folder, a_trace(), sizes=(0.2, 0.5), tokens=12, shape=SHAPE)
@@ -288,14 +318,24 @@ def test_it_runs_calibrates_simulates_and_compares(setup: Setup, tmp_path: Path)
         validate_reference(tmp_path / "out", setup)
 
 
+def test_a_repeated_validation_keeps_every_run(setup: Setup, tmp_path: Path) -> None:
+    validate_reference(tmp_path / "out", replace(setup, sizes=(0.5,), repeats=2))
+    rows = pd.read_csv(tmp_path / "out" / "accuracy.csv")
+    assert sorted(rows["run"]) == [
+        f"cache 50%, {how} #{i}" for how in ("on demand", "prefetch") for i in (1, 2)
+    ]
+    names = {path.name for path in (tmp_path / "out").glob("*.yaml")}
+    assert names == {f"cache-50-{how}-{i}.yaml" for how in ("on-demand", "prefetch") for i in (1, 2)}
+
+
 def test_a_given_profile_is_not_calibrated(setup: Setup, tmp_path: Path) -> None:
     given = replace(setup, profile=load_hardware("oneplus-15r"), sizes=(0.5,), lanes=1)
     page = validate_reference(tmp_path / "out", given)
-    assert "the profile oneplus-15r" in page
+    assert "the profile oneplus-15r" in words(page)
 
 
 def test_one_lane_is_calibrated_with_one(setup: Setup, tmp_path: Path) -> None:
-    assert reference._plan(replace(setup, lanes=1)).lanes == (1,)
+    assert replace(setup, lanes=1).plan().lanes == (1,)
 
 
 @pytest.mark.parametrize(
@@ -318,8 +358,10 @@ def test_what_cannot_be_run_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("gpu", [False, True])
+def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, gpu: bool) -> None:
     seen: list[Setup] = []
+    device = object()
 
     def fake(out: Path, setup: Setup, *, force: bool, say: object) -> str:
         seen.append(setup)
@@ -327,31 +369,29 @@ def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return "the page"
 
     monkeypatch.setattr(reference, "validate_reference", fake)
-    args = [
-        "validate",
-        "reference",
-        "-o",
-        str(tmp_path / "out"),
-        "--sizes",
-        "0.3",
-        "--profile",
-        "oneplus-15r",
-    ]
-    done = CliRunner().invoke(app, args, catch_exceptions=False)
+    monkeypatch.setattr("simulator.calibrate.device.cuda_device", lambda: device)
+    profile = "rtx4090-pcie4" if gpu else "oneplus-15r"
+    args = ["-o", str(tmp_path / "out"), "--sizes", "0.3", "--profile", profile, "--repeats", "5"]
+    done = CliRunner().invoke(
+        app, ["validate", "reference", *args, *(["--gpu"] if gpu else [])], catch_exceptions=False
+    )
     assert done.exit_code == 0
     assert "the page" in done.stdout
-    assert seen[0].sizes == (0.3,)
-    assert seen[0].profile is not None
-    assert seen[0].shape == reference.SHAPE
+    (setup,) = seen
+    assert setup.sizes == (0.3,)
+    assert setup.repeats == 5
+    assert setup.profile == load_hardware(profile)
+    assert setup.shape == (GPU_SHAPE if gpu else reference_setup.SHAPE)
+    assert setup.gpu is (device if gpu else None)
 
 
-def test_a_probe_knows_nothing_of_the_run(tmp_path: Path) -> None:
+def test_a_probe_leaves_no_thread(tmp_path: Path) -> None:
     """Its threads are its own: after it is closed none is left."""
     from simulator.validate.reference_probe import Probe
 
     path = tmp_path / "experts"
     path.write_bytes(bytes(8 * SHAPE.expert_bytes))
-    with path.open("rb") as file, Probe(file.fileno(), 8 * SHAPE.expert_bytes, SHAPE, 2) as probe:
+    with path.open("rb") as file, Probe(CpuMachine(file.fileno(), SHAPE, L, 8), 2) as probe:
         for _ in range(3):
             probe()
         assert {n: len(times) for n, times in probe.busy.items()} == {1: 3, 2: 3}
@@ -359,3 +399,171 @@ def test_a_probe_knows_nothing_of_the_run(tmp_path: Path) -> None:
         assert set(probe.experts) == {SHAPE.expert_bytes, SHAPE.expert_bytes // 2}
         readers: list[Readers] = list(probe.readers.values())
     assert not any(thread.is_alive() for r in readers for thread in r.threads)
+
+
+# -- from host memory to a GPU, on PyTorch's CPU -----------------------------------------------------------
+
+HALF = Shape(32, 32, 2)  # 6 KiB
+
+
+@pytest.fixture
+def torch_device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    tiny = replace(measure_module.QUICK, dram_bytes=1 << 20, expert_bytes=1 << 20, repeats=1)
+    monkeypatch.setattr(reference_setup, "QUICK", tiny)
+    monkeypatch.setattr(reference_setup, "BESIDE", 1 << 20)
+    monkeypatch.setattr("simulator.calibrate.measure.MANY", 4)
+    monkeypatch.setattr("simulator.validate.reference_probe.BEYOND_CACHES", 1 << 20)
+    for name, value in {
+        "BEYOND_CACHES": 1 << 20,
+        "IN_A_ROW": 1 << 20,
+        "NEEDED": 1 << 20,
+        "WARM_S": 0.0,
+    }.items():
+        monkeypatch.setattr(gpu_module, name, value)
+    monkeypatch.setattr(gpu_module, "COPIES", (4096, 65536))
+    return Device(torch, "cpu")
+
+
+@pytest.mark.parametrize("pool", [1 << 30, 10 * HALF.expert_bytes])
+def test_copies_move_the_bytes_of_the_right_expert(
+    torch_device: Device, monkeypatch: pytest.MonkeyPatch, pool: int
+) -> None:
+    """Every expert in the cache at the end has the bytes of its place in host memory, shared or not."""
+    monkeypatch.setattr(reference_gpu, "POOL_BYTES", pool)
+    machine = GpuMachine(torch_device, HALF, L, L * E, 2)
+    assert machine.places == min(L * E, pool // HALF.expert_bytes)
+    machine.host[:] = torch_device.torch.randint(0, 60, machine.host.shape)  # finite as float16
+    memory = machine.memory(10)
+    trace = decoded(a_trace(), HALF, 20)
+    run = ReferenceRun(trace, machine, Settings(10, 2, prefetch=True), memory)
+    run.run()
+    landed = set(run.cache.slot) - run.cache.flying
+    assert len(landed) >= 8
+    stored = machine.host.view(machine.places, -1)
+    for key in landed:
+        assert torch_device.torch.equal(memory.slots[run.cache.slot[key]], stored[key % machine.places])
+    slot = run.cache.slot[min(landed)]
+    assert memory.weights[slot].view(-1).view(torch_device.torch.uint8).equal(memory.slots[slot])
+
+
+def test_hits_on_a_gpu_are_those_of_the_simulator(torch_device: Device) -> None:
+    trace = decoded(a_trace(200), HALF, 1000)
+    settings = Settings(12, 2, prefetch=False)
+    machine = GpuMachine(torch_device, HALF, L, L * E, 2)
+    logs = ReferenceRun(trace, machine, settings, machine.memory(12)).run()
+    records = simulate(trace, HALF, settings, load_hardware("rtx4090-pcie4"), NONE)
+    assert [log.hits for log in logs] == [record.hits for record in records]
+    assert all(log.expert_ns > 0 and log.dense_ns > 0 for log in logs)
+
+
+def test_lanes_use_streams_of_their_own_and_wait_for_them(
+    torch_device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a CPU can show of CUDA: each copy is given to its lane's stream, and that one is waited for."""
+    said: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def synchronize(self) -> None:
+            said.append(f"wait {self.name}")
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        said.append(f"on {stream.name}")
+        yield
+
+    monkeypatch.setattr(torch_device, "streams", lambda n: [Stream(str(i)) for i in range(n)])
+    monkeypatch.setattr(torch_device, "on", on)
+    monkeypatch.setattr(torch_device, "wait_compute", lambda: said.append("wait compute"))
+    machine = GpuMachine(torch_device, HALF, L, L * E, 2)
+    memory = machine.memory(2)
+    machine.move(1, Read(0, 0, memory.slots[0]))
+    machine.expert(memory.weights[0])
+    machine.dense(0)
+    machine.move(0, Read(0, 0, memory.slots[1][:64]))
+    assert said == ["on 1", "wait 1", "wait compute", "wait compute", "on 0", "wait 0"]
+
+
+def test_dense_work_stays_finite(torch_device: Device) -> None:
+    machine = GpuMachine(torch_device, HALF, L, L * E, 1)
+    for _ in range(100):
+        machine.dense(1)
+    assert torch_device.torch.isfinite(machine.x).all()
+    assert machine.x.abs().max() == 1
+
+
+def test_the_gpu_variant_runs_calibrates_simulates_and_compares(torch_device: Device, tmp_path: Path) -> None:
+    setup = Setup(tmp_path / "none", a_trace(), sizes=(0.2, 0.5), tokens=12, shape=HALF, gpu=torch_device)
+    page = validate_reference(tmp_path / "out", setup)
+    assert "## Reference run: host memory and a GPU" in page
+    assert "copies fp16 experts of 6.00 KiB from pinned memory by 2 threads" in words(page)
+    assert "PyTorch's CPU (no GPU)" in words(page)
+    assert "4 runs within 10% median and 5% total" in page
+    rows = pd.read_csv(tmp_path / "out" / "accuracy.csv").set_index("run")
+    assert rows.loc[["cache 20%, on demand", "cache 50%, on demand"], "hits_identical"].all()
+    made = load_hardware(str(tmp_path / "out" / "cache-20-on-demand.yaml"))
+    assert made.main == "gpu"
+    assert made.tiers.names == ("gpu", "cpu")
+    table = made.links["cpu_to_gpu"].table
+    assert table is not None
+    assert {(row.block, row.lanes) for row in table.value} == {(HALF.expert_bytes, 1), (HALF.expert_bytes, 2)}
+    again = replace(setup, profile=made, lanes=1, sizes=(0.5,))
+    assert "the profile cache-20-on-demand" in words(validate_reference(tmp_path / "given", again))
+
+
+def test_the_page_says_that_experts_share_host_memory(
+    torch_device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference_report, "POOL_BYTES", 10 * HALF.expert_bytes)
+    title, found = "cache 50%, on demand", made_up((112, 224))
+    setup = Setup(Path(), a_trace(), shape=HALF, gpu=torch_device)
+    page = reference_report.page([reference._row(title, found)], {title: found}, setup, a_trace())
+    assert "pinned memory (36 share 10 places)" in words(page)
+    assert "| median above 10%; total off by more than 5% |" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"profile": load_hardware("oneplus-15r")}, "does not compute on a GPU"),
+        ({"shape": Shape(1 << 16, 1 << 16, 2)}, "--trace: .* of memory are not free"),
+        ({}, "--sizes: 162.00 KiB and 1.00 MiB besides are not free on the GPU"),
+    ],
+)
+def test_what_cannot_be_run_on_a_gpu_is_refused(
+    torch_device: Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, object],
+    says: str,
+) -> None:
+    monkeypatch.setattr(torch_device, "memory", lambda: (1 << 20, 1 << 30))
+    setup = Setup(Path(), a_trace(), shape=HALF, gpu=torch_device)
+    with pytest.raises(InputError, match=says):
+        validate_reference(tmp_path / "out", replace(setup, **change))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_error_of_the_device_is_raised_and_not_waited_for(torch_device: Device) -> None:
+    machine = GpuMachine(torch_device, HALF, L, L * E, 1)
+    memory = machine.memory(4)
+    with Readers(machine.move, 1) as readers:
+        with readers.lock:
+            readers.demand.append(Read(0, machine.host.numel() - 8, memory.slots[0]))  # beyond the end
+            readers.lock.notify()
+        with pytest.raises(RuntimeError):
+            readers.wait()
+
+
+def test_a_gpu_runs_the_reference(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    setup = Setup(tmp_path, a_trace(), sizes=(0.5,), shape=GPU_SHAPE, gpu=cuda_device())
+    page = validate_reference(tmp_path / "out", setup)
+    rows = pd.read_csv(tmp_path / "out" / "accuracy.csv").set_index("run")
+    assert rows.loc["cache 50%, on demand", "hits_identical"]
+    assert "host memory and a GPU" in page

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.plots.labels import series_name, value_text
-from simulator.plots.sizes import SizeAxis, size_axis
-from simulator.plots.summary import CACHES, IDENTITY, swept
+from simulator.analysis.labels import series_name, value_text
+from simulator.analysis.sizes import SizeAxis, size_axis
+from simulator.analysis.summary import CACHES, IDENTITY, swept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,7 @@ class Groups:
     """A summary with each run's panel, series and size, and their values in the order in which to show them.
 
     ``axis`` is None where the cache size does not vary on its own; ``sizes`` is then one dummy.
+    ``told`` are the columns that tell the runs apart, besides the size and the seed.
     """
 
     runs: pd.DataFrame
@@ -35,6 +36,7 @@ class Groups:
     panels: list[str]
     series: list[str]
     sizes: list[float]
+    told: tuple[str, ...]
 
 
 def group(summary: pd.DataFrame) -> Groups:
@@ -53,7 +55,8 @@ def group(summary: pd.DataFrame) -> Groups:
     runs[SERIES] = [series_name(row.to_dict(), rest, named="system" in told) for _, row in runs.iterrows()]
     keys = tuple(name for name in (*IDENTITY, *CACHES, *rest) if name in runs)
     panels, series = list(dict.fromkeys(runs[PANEL])), list(dict.fromkeys(runs[SERIES]))
-    return Groups(runs, tuple(dict.fromkeys(keys)), axis, panels, series, sorted(set(runs[SIZE])))
+    sizes = sorted(set(runs[SIZE]))
+    return Groups(runs, tuple(dict.fromkeys(keys)), axis, panels, series, sizes, tuple(told))
 
 
 def shown(groups: Groups, metrics: list[str]) -> pd.DataFrame:

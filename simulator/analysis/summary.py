@@ -48,11 +48,17 @@ def read_summary(run_dir: Path) -> pd.DataFrame:
 
 def need(frame: pd.DataFrame, columns: Iterable[str], where: str) -> None:
     """Raise InputError where a column is missing, or holds no numbers though it is a metric."""
+    columns = list(columns)
     for name in columns:
         if name not in frame:
             raise InputError(where, f"is no summary of moesim: column '{name}' is missing", HINT)
         if name not in IDENTITY and name in frame.select_dtypes(exclude="number"):
             raise InputError(where, f"column '{name}' holds more than numbers", HINT)
+    if "run" in columns:
+        if not (frame["run"] % 1 == 0).all():
+            raise InputError(where, "column 'run' holds more than whole numbers", HINT)
+        if frame["run"].duplicated().any():
+            raise InputError(where, "two runs have the same number", HINT)
 
 
 def swept(frame: pd.DataFrame) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from simulator.plots.labels import GIB, MIB
-from simulator.plots.summary import CACHES
+from simulator.analysis.labels import GIB, MIB
+from simulator.analysis.summary import CACHES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,0 +1,84 @@
+"""A device of PyTorch: the first CUDA device; or PyTorch's own CPU, on which tests run the same lines."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from simulator.calibrate.system import this_system
+from simulator.errors import InputError
+
+
+class Immediate:
+    """The stream of a device that has done everything when a call returns."""
+
+    def synchronize(self) -> None:
+        """Return: nothing is under way."""
+
+    def query(self) -> bool:
+        """Return True: nothing is under way."""
+        return True
+
+
+class Device:
+    """A device, and what is asked of it: memory, streams, and waiting.
+
+    Work of the thread that computes goes to the default stream. Other streams do not wait for it, nor it for
+    them (PyTorch makes them non-blocking); there are 32, which PyTorch hands out in turn.
+    """
+
+    def __init__(self, torch: Any, name: str) -> None:
+        self.torch, self.device = torch, torch.device(name)
+        self.cuda = self.device.type == "cuda"
+
+    @property
+    def name(self) -> str:
+        """Return the device's name."""
+        return str(self.torch.cuda.get_device_name(self.device)) if self.cuda else "PyTorch's CPU (no GPU)"
+
+    @property
+    def version(self) -> str:
+        """Return what drives it."""
+        return f"torch {self.torch.__version__}, CUDA {self.torch.version.cuda}"
+
+    def memory(self) -> tuple[int, int]:
+        """Return bytes (free, in all), with what PyTorch holds without using it given back first."""
+        if self.cuda:
+            self.torch.cuda.empty_cache()
+            free, total = self.torch.cuda.mem_get_info(self.device)
+            return int(free), int(total)
+        system = this_system()
+        return system.memory_bytes - system.used_bytes, system.memory_bytes
+
+    def host(self, n_bytes: int, *, pinned: bool = True) -> Any:
+        """Return bytes of host memory; PyTorch pins the next power of two."""
+        return self.torch.ones(n_bytes, dtype=self.torch.uint8, pin_memory=pinned and self.cuda)
+
+    def streams(self, n: int) -> list[Any]:
+        """Return streams; ask once and keep them, since the pool's are handed out again."""
+        return [self.torch.cuda.Stream(self.device) if self.cuda else Immediate() for _ in range(n)]
+
+    def on(self, stream: Any) -> AbstractContextManager[Any]:
+        """Let this thread's work go to ``stream``."""
+        return self.torch.cuda.stream(stream) if self.cuda else nullcontext()
+
+    def wait(self) -> None:
+        """Wait for all streams."""
+        if self.cuda:
+            self.torch.cuda.synchronize(self.device)
+
+    def wait_compute(self) -> None:
+        """Wait for this thread's stream, and no other."""
+        if self.cuda:
+            self.torch.cuda.current_stream(self.device).synchronize()
+
+
+def cuda_device() -> Device:
+    """Return the first CUDA device. Errors: InputError (no torch, no CUDA)."""
+    try:
+        import torch
+    except ImportError:
+        raise InputError("--gpu", "PyTorch is not installed", "pip install moesim[record]") from None
+    if not torch.cuda.is_available():
+        raise InputError("--gpu", "PyTorch sees no CUDA device", "leave --gpu out")
+    return Device(torch, "cuda:0")

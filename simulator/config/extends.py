@@ -1,0 +1,60 @@
+"""``extends: base.yaml``: an experiment that says only what it has different."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulator.config.faults import Path_
+from simulator.config.yaml_file import Document, find_named, read_yaml
+from simulator.errors import InputError
+
+KEY = "extends"
+
+
+def inherit(document: Document) -> Document:
+    """Return a document laid over those that it extends: mappings key by key, all else replaced.
+
+    An empty value takes the base's key away. The base is a path relative to the document, or a name of
+    ``list experiments``. Errors: InputError (no such base, documents that extend each other).
+    """
+    seen = [document.path.resolve()]
+    data, lines = _without_key(document)
+    base = document
+    while KEY in base.data:
+        place = f"{base.path}:{base.lines[(KEY,)]}: {KEY}"
+        base = _base(base, place)
+        if base.path.resolve() in seen:
+            raise InputError(place, f"{base.path} extends this file in turn", "leave one of them out")
+        seen.append(base.path.resolve())
+        under, there = _without_key(base)
+        lines = {**{at: f" (in {base.path}:{line})" for at, line in there.items()}, **lines}
+        data = _over(under, data)
+    return Document(document.path, data, lines)
+
+
+def _base(document: Document, place: str) -> Document:
+    name = document.data[KEY]
+    if not isinstance(name, str) or not name:
+        raise InputError(place, f"not a file name ({name!r})", "such as base.yaml, beside this file")
+    beside = document.path.parent / name
+    try:
+        return read_yaml(beside if beside.is_file() else find_named("experiments", name))
+    except InputError as error:
+        if error.where != name:
+            raise
+        raise InputError(place, f"{name}: {error.what}", error.hint) from None
+
+
+def _without_key(document: Document) -> tuple[dict[Any, Any], dict[Path_, int | str]]:
+    data = {key: value for key, value in document.data.items() if key != KEY}
+    return data, dict(document.lines)
+
+
+def _over(under: dict[Any, Any], data: dict[Any, Any]) -> dict[Any, Any]:
+    merged = dict(under)
+    for key, value in data.items():
+        below = under.get(key)
+        merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        if value is None:
+            del merged[key]
+    return merged

@@ -1,0 +1,73 @@
+"""The figures that a run folder has the data for, as bytes for a page."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from simulator.errors import InputError
+from simulator.plots import FIGURES
+from simulator.plots.registry import Source
+from simulator.plots.save import render
+from simulator.plots.style import paper
+from simulator.report.folder import Results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CSS_PX_PER_INCH = 115  # 8 pt letters are as high as the page's small print
+HIGHEST = 40  # inches
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure as ``data:`` URIs, with the width in CSS pixels at which its letters are readable."""
+
+    name: str
+    shows: str
+    png: str
+    csv: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was drawn, and what was not with the reason."""
+
+    drawn: list[Picture]
+    left_out: list[tuple[str, str]]
+
+
+def draw_figures(results: Results) -> Figures:
+    """Draw every figure whose columns and tables are there."""
+    found, source = Figures([], []), Source(results.folder)
+    with paper():
+        for name in FIGURES:
+            try:
+                found.drawn.append(_drawn(name, source))
+            except InputError as error:
+                found.left_out.append((name, error.what))
+    return found
+
+
+def _drawn(name: str, source: Source) -> Picture:
+    kind = FIGURES[name]
+    figure, data = source.draw(kind)
+    width, height = _pixels(name, figure)
+    png, csv = render(figure, "png"), data.to_csv(index=False, lineterminator="\n").encode()
+    return Picture(name, kind.shows, uri("image/png", png), uri("text/csv", csv), width, height)
+
+
+def _pixels(name: str, figure: Figure) -> tuple[int, int]:
+    inches: Any = figure.get_size_inches()
+    if inches[1] > HIGHEST:
+        raise InputError(name, f"would be {inches[1]:.0f} inches high", "draw it from fewer runs")
+    width, height = (round(float(side) * CSS_PX_PER_INCH) for side in inches)
+    return width, height
+
+
+def uri(media_type: str, content: bytes) -> str:
+    """Return bytes as a ``data:`` URI."""
+    return f"data:{media_type};base64,{b64encode(content).decode('ascii')}"

@@ -1,0 +1,7 @@
+"""Timelines: what a run did, nanosecond by nanosecond, as a trace that trace viewers open."""
+
+from __future__ import annotations
+
+from simulator.timeline.make import Chosen, Written, choose_run, write_timeline
+
+__all__ = ["Chosen", "Written", "choose_run", "write_timeline"]

@@ -1,0 +1,148 @@
+"""Making a timeline: one run of an experiment, some of its passes, one file."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from simulator import __version__
+from simulator.config.yaml_file import find_named, read_yaml
+from simulator.engine.observe import observe
+from simulator.errors import InputError
+from simulator.library import Library
+from simulator.play import Ready, prepare
+from simulator.sweep import RunSpec, expand
+from simulator.systems import system_label
+from simulator.timeline.recorder import Recorder
+from simulator.timeline.trace_events import TraceEvents
+
+RANGE = re.compile(r"([0-9]{0,10}):([0-9]{0,10})")
+FIRST = 20
+"""How many passes are shown where nothing is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A run of an experiment, one of ``n_runs``."""
+
+    spec: RunSpec
+    n_runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a timeline shows: passes from ``start`` up to ``stop`` of ``n_passes``, ``ns`` in all."""
+
+    start: int
+    stop: int
+    n_passes: int
+    ns: int
+    n_events: int
+
+
+def choose_run(experiment: str, sets: Sequence[str], number: int) -> Chosen:
+    """Return a run of an experiment by its number. Errors: InputError (anything wrong with the file too)."""
+    specs = expand(read_yaml(find_named("experiments", experiment)), sets)
+    if number >= len(specs):
+        allowed = f"0 to {len(specs) - 1}" if len(specs) > 1 else "there is only run 0"
+        raise InputError(f"--run {number}", f"{specs[0].where.partition(' (')[0]} has no such run", allowed)
+    return Chosen(specs[number], len(specs))
+
+
+def write_timeline(spec: RunSpec, tokens: str | None, out: Path, *, force: bool = False) -> Written:
+    """Play a run up to the end of the passes ``tokens``, and write what happened in these to a file.
+
+    ``tokens`` is ``start:end``, over the passes of the run; None: the first 20. Errors: InputError, and
+    then nothing was written.
+    """
+    _check_target(out, force=force)
+    ready = prepare(spec, Library())
+    run = ready.run
+    n_passes = len(run.workload)
+    start, stop = (0, min(FIRST, n_passes)) if tokens is None else passes_of(tokens, n_passes)
+    with _whole(out) as file:
+        events = TraceEvents(file, _about(ready, start, stop))
+        simulation = run.simulation(lambda _p, _record: None)
+        passes = iter(run.workload)
+        begin = simulation.run(islice(passes, start))
+        recorder = Recorder(events, run, simulation.player)
+        observe(simulation.player, recorder)
+        end = simulation.run(islice(passes, stop - start))
+        recorder.close()
+        events.close()
+    return Written(start, stop, n_passes, end - begin, events.n_events)
+
+
+def passes_of(text: str, n_passes: int) -> tuple[int, int]:
+    """Return the range that ``start:end`` means among ``n_passes``; either may be left out."""
+    match = RANGE.fullmatch(text.strip())
+    if not match:
+        raise InputError("--tokens", f"'{text[:40]}'", "allowed: start:end, such as 0:20")
+    start, stop = int(match[1] or 0), int(match[2] or n_passes)
+    if max(start, stop) > n_passes:
+        raise InputError(
+            "--tokens", f"'{text.strip()}' goes beyond the end", f"the run has {n_passes} passes"
+        )
+    if stop <= start:
+        raise InputError("--tokens", f"'{text.strip()}' is empty", "start:end, and the end is not in it")
+    return start, stop
+
+
+def _about(ready: Ready, start: int, stop: int) -> dict[str, str | int | bool]:
+    """Return what a reader of the file must know of the run."""
+    spec, inputs = ready.spec, ready.inputs
+    return {
+        "moesim_version": __version__,
+        "experiment": spec.experiment.name,
+        "run": spec.index,
+        "swept": ", ".join(f"{key}={value}" for key, value in spec.swept.items()),
+        "seed": spec.seed,
+        "system": system_label(spec.experiment),
+        "model": inputs.model.name,
+        "hardware": inputs.hardware.name,
+        "trace": ready.trace_path.stem,
+        "trace_synthetic": inputs.trace.header.synthetic,
+        "passes": f"{start}:{stop}",
+    }
+
+
+def _check_target(out: Path, *, force: bool) -> None:
+    try:
+        exists, is_file = out.exists(), out.is_file()
+    except OSError as error:
+        raise _unwritable(out, error) from None
+    if exists and not is_file:
+        raise InputError(str(out), "is no file", "name a file with --out")
+    if exists and not force:
+        raise InputError(str(out), "exists", "name another file, or replace it with --force")
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[TextIO]:
+    """Give a file that takes the place of ``out`` when the block ends well, else is removed."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{out.name[:100]}.", dir=out.parent)
+    except (OSError, ValueError) as error:
+        raise _unwritable(out, error) from None
+    aside = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            yield file
+        aside.chmod(0o644)
+        aside.replace(out)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _unwritable(out: Path, error: Exception) -> InputError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InputError(str(out), f"cannot be written: {reason}", "name another file with --out")
