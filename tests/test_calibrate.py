@@ -96,6 +96,9 @@ def a_gpu() -> Gpu:
         down=copies(10e9),
         device_copy=exactly(2e12),
         experts=experts | {("float16", sizes[1], 2048): exactly(15e-6 + sizes[1] * 2048 / 1e14)},
+        dequantise=exactly(3e11),
+        dense=exactly(99e-6),
+        dense_bytes=50_000_000,
         beside=1.02,
     )
 
@@ -426,6 +429,10 @@ def test_with_a_gpu_the_profile_has_three_tiers(tmp_path: Path) -> None:
     assert unit.flops.value == pytest.approx(1e14)
     assert unit.effective_bytes_per_s == pytest.approx(1e12)
     assert unit.launch.value == 5000  # a third of what is left at 0 bytes
+    assert unit.dequantise_bandwidth is not None
+    assert unit.dequantise_bandwidth.value == 3 * 10**11
+    assert "take 99 us" in made.notes
+    assert "charged 70 us" in made.notes  # 50 MB at 1 TB/s, four launches of 5 us
     up, down = made.links["cpu_to_gpu"], made.links["gpu_to_cpu"]
     assert (up.bandwidth.value, down.bandwidth.value) == (20 * 10**9, 10 * 10**9)
     assert up.latency.value == pytest.approx(10_000, abs=1)
@@ -574,6 +581,20 @@ def test_each_measurement_waits_before_and_after(
         (3 * MIB // 2, 4),
     }
     assert waits == ["all", "own", "own"] * 2 * 2  # two experts a walk
+
+
+def test_int4_is_dequantised_by_its_definition(torch_device: Device) -> None:
+    torch, rng = torch_device.torch, np.random.default_rng(0)
+    packed = rng.integers(0, 256, (3, gpu_module.GROUP // 2), dtype=np.uint8)
+    scales = rng.standard_normal((3, 1)).astype(np.float16)
+    expected = [
+        [(nibble - 8) * float(scale) for byte in row for nibble in (int(byte) % 16, int(byte) // 16)]
+        for row, (scale,) in zip(packed, scales, strict=True)
+    ]
+    got = gpu_module.dequantise(torch, torch.from_numpy(packed), torch.from_numpy(scales))
+    assert np.allclose(got.numpy(), expected, rtol=2e-3)
+    assert Bench(torch_device, 1).dequantise(64 * KIB).median > 0
+    assert Bench(torch_device, 1).dense(64).median > 0
 
 
 def test_a_copy_beside_experts_is_compared_with_one_alone(torch_device: Device) -> None:

@@ -26,6 +26,10 @@ NEEDED = 4 << 30
 WARM_S = 0.5
 """Seconds of work beforehand: an idle GPU and its link run at lower clocks."""
 PRECISIONS = ("float32", "float16", "bfloat16")
+GROUP = 64
+"""Weights that share a scale."""
+DENSE_MATRICES = 4
+"""Square matrices of a layer's dense work: as many products as attention is charged for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,9 @@ class Gpu:
 
     ``up`` and ``down`` [pinned?, size] are copies to and from the device; ``experts`` by
     (precision, bytes, tokens), each waited for; ``beside`` how many times longer a pinned copy up takes
-    beside experts; ``lanes`` copies up by threads that wait for each, where they were measured.
+    beside experts; ``dequantise`` int4 to float16, by bytes of int4; ``dense`` a layer's products in
+    float16 of the widest shape, ``dense_bytes`` of them; ``lanes`` copies up by threads that wait for each,
+    where they were measured.
     """
 
     name: str
@@ -46,6 +52,9 @@ class Gpu:
     down: dict[tuple[bool, int], Sample]
     device_copy: Sample
     experts: dict[tuple[str, int, int], Sample]
+    dequantise: Sample
+    dense: Sample
+    dense_bytes: int
     beside: float
     lanes: LaneTimes | None = None
 
@@ -68,7 +77,7 @@ def measure_gpu(
         for name in PRECISIONS
         for key, sample in bench.experts(shapes, tokens, getattr(device.torch, name)).items()
     }
-    pinned = (True, False)
+    pinned, hidden = (True, False), max(hidden for hidden, _ in shapes)
     return Gpu(
         name=device.name,
         version=device.version,
@@ -79,6 +88,9 @@ def measure_gpu(
         down={(pin, n): bench.copy(n, up=False, pinned=pin) for pin in pinned for n in COPIES},
         device_copy=bench.device_copy(COPIES[-1]),
         experts=experts,
+        dequantise=bench.dequantise(COPIES[-1]),
+        dense=bench.dense(hidden),
+        dense_bytes=DENSE_MATRICES * hidden * hidden * 2,
         beside=bench.beside(COPIES[-1], shapes[-1]),
     )
 
@@ -87,6 +99,12 @@ def swiglu(torch: Any, weights: Any, x: Any) -> Any:
     """Return an expert's output as ``simulator.calibrate.expert.swiglu`` does, of tensors."""
     gate, up, down = weights
     return down.T @ (torch.nn.functional.silu(gate @ x) * (up @ x))
+
+
+def dequantise(torch: Any, packed: Any, scales: Any) -> Any:
+    """Return float16 [groups, GROUP] of int4, two in a byte, [groups, GROUP / 2], and scales [groups, 1]."""
+    low, high = ((part.to(torch.float16) - 8) for part in (packed & 15, packed >> 4))
+    return torch.stack((low, high), -1).view(len(packed), GROUP) * scales
 
 
 class Bench:
@@ -185,6 +203,30 @@ class Bench:
                 size, n, compute = self._walk(shape, t, dtype)
                 found[size, t] = self._each(compute, min(n, 64))
         return found
+
+    def dequantise(self, n_bytes: int) -> Sample:
+        """Return the bytes/s of int4 that become float16."""
+        torch, groups = self.torch, n_bytes * 2 // GROUP
+        packed = torch.randint(0, 256, (groups, GROUP // 2), dtype=torch.uint8, device=self.device.device)
+        scales = torch.ones(groups, 1, dtype=torch.float16, device=self.device.device)
+        return _rate(self._in_a_row(lambda: dequantise(torch, packed, scales), 8), n_bytes)
+
+    def dense(self, hidden: int) -> Sample:
+        """Return the seconds of a layer's dense products with one token, each layer waited for."""
+        torch, device = self.torch, self.device.device
+        size = DENSE_MATRICES * hidden * hidden * torch.float16.itemsize
+        n = max(2, BEYOND_CACHES // size)
+        weights = torch.randn(n, DENSE_MATRICES, hidden, hidden, device=device, dtype=torch.float16) / hidden
+        x = torch.randn(hidden, 1, device=device, dtype=torch.float16)
+        at = 0
+
+        def layer() -> None:
+            nonlocal at
+            at = (at + 1) % n
+            for matrix in weights[at]:
+                matrix @ x
+
+        return self._each(layer, min(n, 64))
 
     def beside(self, n_bytes: int, shape: tuple[int, int]) -> float:
         """Return how many times longer a pinned copy up takes while experts run on another stream."""

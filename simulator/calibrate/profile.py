@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.expert import roofline
 from simulator.calibrate.measure import Measured
-from simulator.calibrate.profile_gpu import fastest_link, gpu_links, gpu_memory, gpu_samples, gpu_unit
+from simulator.calibrate.profile_gpu import (
+    dense_note,
+    fastest_link,
+    gpu_links,
+    gpu_memory,
+    gpu_samples,
+    gpu_unit,
+)
 from simulator.calibrate.profile_lanes import lane_samples, lanes_link
 from simulator.calibrate.sample import WIDE
 from simulator.calibrate.system import BUSY
@@ -79,7 +86,8 @@ def _notes(m: Measured) -> list[str]:
         )
     if m.gpu is not None:
         notes.append(f"A copy to the GPU takes {m.gpu.beside:.2f} times as long beside experts.")
-    notes.append("Not measured: dequantisation (absent below, so free), dense layers (as experts by bytes).")
+        notes.append(dense_note(m.gpu))
+    notes.append("Not measured on the CPU: dequantisation (so free), dense layers (as experts by bytes).")
     return notes + [f"WARNING: {line}." for line in warnings(m)]
 
 

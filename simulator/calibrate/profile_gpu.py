@@ -38,7 +38,22 @@ def gpu_unit(gpu: Gpu) -> Entry:
             "the same line at 0 bytes (5 kernels and a wait), over 3 matrix products; "
             f"an addition of 1 number in a row: {us(gpu.launch)}",
         ),
+        "dequantise_bandwidth": entry(
+            f"{gpu.dequantise.median:.0f} B/s",
+            "int4 to float16 in PyTorch, kernel by kernel, bytes of int4: a fused kernel is faster; "
+            f"{gpu.dequantise.text(1e9, 'GB/s')}",
+        ),
     }
+
+
+def dense_note(gpu: Gpu) -> str:
+    """Return what a layer's dense products took, beside what rate and launch of the profile make of them."""
+    rate, _, fixed = roofline(_at(gpu, "float16"), 2, fastest=gpu.device_copy.median)
+    charged = gpu.dense_bytes / rate + fixed / LAUNCHES["expert"] * LAUNCHES["attention"]
+    return (
+        f"A layer's dense products ({format_bytes(gpu.dense_bytes)} in float16) take {us(gpu.dense)}; "
+        f"at the experts' rate and launch they are charged {charged * 1e6:.4g} us."
+    )
 
 
 def _at(gpu: Gpu, precision: str) -> dict[tuple[int, int], Sample]:
@@ -98,6 +113,8 @@ def gpu_samples(gpu: Gpu) -> dict[str, Sample]:
     return {
         "launches": gpu.launch,
         "copies within the GPU": gpu.device_copy,
+        "dequantisation": gpu.dequantise,
+        "dense products": gpu.dense,
         **{f"{kinds[p]} copies of {format_bytes(n)} to the GPU": s for (p, n), s in gpu.up.items()},
         **{f"{kinds[p]} copies of {format_bytes(n)} from the GPU": s for (p, n), s in gpu.down.items()},
         **{
