@@ -17,6 +17,10 @@ class InputError(Exception):
         line = f"{where}: {what}" + (f"; {hint}" if hint else "")
         super().__init__(" ".join(line.split()))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """Return how to make it again: it travels between processes."""
+        return type(self), (self.where, self.what, self.hint)
+
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """Return a hint that names the closest allowed word, or lists them all."""

@@ -54,7 +54,8 @@ def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> Played
         return Failure(spec.where, str(error))
     except Exception as error:  # noqa: BLE001 - isolated here, and told at the end of the sweep
         last = traceback.extract_tb(error.__traceback__)[-1]
-        return Failure(spec.where, f"{type(error).__name__}: {error} (line {last.lineno} of {last.filename})")
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        return Failure(spec.where, f"{said} (line {last.lineno} of {last.filename})")
 
 
 class Here:

@@ -73,19 +73,27 @@ def check_output(out: Path, digest: str, *, force: bool) -> None:
             str(out), "holds files that are no results of moesim", "name another folder with --out"
         ) from None
     if other != digest and not force:
+        kept = partial_folder(out).exists()
         raise InputError(
             str(out),
             "holds the results of another run",
-            "name another folder with --out, or replace them with --force",
+            "name another folder with --out, or replace them with "
+            + ("--resume --force, which keeps the runs that are finished" if kept else "--force"),
         )
 
 
+def partial_folder(out: Path) -> Path:
+    """Return where the finished runs of an unfinished sweep are."""
+    return out.resolve().with_name(f"{out.resolve().name}.partial")
+
+
 @contextmanager
-def fresh_folder(out: Path) -> Iterator[Path]:
+def fresh_folder(out: Path, *, keep: bool = False) -> Iterator[Path]:
     """Give a temporary folder that takes the place of ``out`` when the block ends well, else is removed.
 
-    It lies beside ``out``, so that taking its place is a rename; folders above that were not there are
-    removed again too. An OSError in the block (a full disk, say) becomes an InputError.
+    With ``keep`` it takes over the files that were there and that it does not have itself. It lies beside
+    ``out``, so that taking its place is a rename; folders above that were not there are removed again too.
+    An OSError in the block (a full disk, say) becomes an InputError.
     """
     place = out.resolve()
     made = [folder for folder in place.parents if not folder.exists()]
@@ -97,6 +105,8 @@ def fresh_folder(out: Path) -> Iterator[Path]:
         fresh.mkdir()
         yield fresh
         if place.exists():
+            if keep:
+                _take_over(place, fresh)
             place.rename(old)
         try:
             fresh.rename(place)
@@ -112,6 +122,17 @@ def fresh_folder(out: Path) -> Iterator[Path]:
         for folder in made:
             with suppress(OSError):  # not empty: the results are in it
                 folder.rmdir()
+
+
+def _take_over(old: Path, new: Path) -> None:
+    """Link or copy what ``new`` lacks from ``old``, which stays as it is until it is replaced."""
+    for path in sorted(old.iterdir()):
+        own = new / path.name
+        if path.is_dir() and not path.is_symlink():
+            own.mkdir(exist_ok=True)
+            _take_over(path, own)
+        elif not own.exists() and not own.is_symlink():
+            shutil.copy2(path, own, follow_symlinks=False)
 
 
 def unwritable(out: Path, error: Exception) -> InputError:
@@ -181,7 +202,21 @@ def read_summary_rows(folder: Path, config_sha256: str) -> list[dict[str, Value]
     numbers = {"run", "seed", "gpu_expert_cache_bytes", "cpu_expert_cache_bytes"}
     numbers |= {metric.name for metric in METRICS}
     rows = csv.DictReader(text.splitlines())
+    if not {*IDENTITY, *FLAGS, *(metric.name for metric in METRICS)} <= {*(rows.fieldnames or ())}:
+        return []
     return [{name: _parsed(cell) if name in numbers else cell for name, cell in row.items()} for row in rows]
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a file is a Parquet table, as far as its footer says."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        parquet.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def _parsed(cell: str) -> Value:

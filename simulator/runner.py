@@ -17,9 +17,11 @@ from simulator.metrics import METRICS, Value
 from simulator.results import (
     FLAGS,
     IDENTITY,
+    TABLES,
     RunResult,
     check_output,
     fresh_folder,
+    is_table,
     provenance,
     read_summary_rows,
     write_results,
@@ -84,7 +86,7 @@ def run_experiment(
         whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()
         check_output(target, whole, force=how.force)
         if how.resume and (runs := _finished(target, whole, specs)):
-            return Finished(target, runs, _said(runs), sorted((target / "figures").glob("*")))
+            return _already(target, runs, figures)
         with open_store(target, resume=how.resume, force=how.force) as store:
             failures = _play(runs_on, specs, digests, store, how, progress)
             store.complete = not failures
@@ -94,7 +96,7 @@ def run_experiment(
             if not runs:
                 raise InputError(failures[0].where, "every run failed", failures[0].cause)
             _tell_apart(runs)
-            with fresh_folder(target) as folder:
+            with fresh_folder(target, keep=not how.force) as folder:
                 tables = [store.tables(digest) for _, digest, _ in there]
                 write_results(folder, runs, tables, provenance(whole, runs, how.command, started))
                 drawn, missing = _draw(folder, figures)
@@ -108,10 +110,17 @@ def _said(runs: Sequence[RunResult]) -> list[str]:
     return list(dict.fromkeys(line for text in said for line in text.split(" | ") if line))
 
 
+def _already(target: Path, runs: list[RunResult], figures: Sequence[str]) -> Finished:
+    """Return results that are there already, with the figures that they lack drawn."""
+    there = {path.stem for path in (target / "figures").glob("*.csv")}
+    _, missing = _draw(target, [name for name in figures if name not in there])
+    return Finished(target, runs, [*_said(runs), *missing], sorted((target / "figures").glob("*")))
+
+
 def _finished(target: Path, whole: str, specs: Sequence[RunSpec]) -> list[RunResult]:
     """Return the runs of results that are there already; [] unless they are these, and all of them."""
     rows = read_summary_rows(target, whole)
-    if len(rows) != len(specs):
+    if len(rows) != len(specs) or not all(is_table(target / f"{name}.parquet") for name in TABLES):
         return []
 
     def part(row: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:

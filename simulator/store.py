@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
-from simulator.results import TABLES, RunResult, unwritable
+from simulator.results import TABLES, RunResult, partial_folder, unwritable
 
 LOCK = "lock"
 
@@ -69,7 +69,7 @@ def open_store(out: Path, *, resume: bool, force: bool) -> Iterator[Store]:
     """
     from filelock import FileLock, Timeout
 
-    folder = out.resolve().with_name(f"{out.resolve().name}.partial")
+    folder = partial_folder(out)
     made = [parent for parent in folder.parents if not parent.exists()]
     lock = FileLock(folder / LOCK)
     try:

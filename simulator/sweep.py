@@ -86,8 +86,9 @@ def expand(document: Document, sets: Sequence[str] = ()) -> list[RunSpec]:
     for key, value in swept.items():  # so that a file may leave what it sweeps to its sweep
         if key.partition(".")[0] not in NOT_SWEPT:
             put(filled, key, value)
-    sweep = _validated(filled, where, lines, given, swept).sweep
+    sweep = _validated(filled, where, _unchanged(lines, swept), given, swept).sweep
     visited = points(sweep, where)
+    _check_set(given, {key for point in visited for key in point})
     lines = _unchanged(lines, {key for point in visited for key in point})
     runs: list[RunSpec] = []
     for point in visited:
@@ -117,6 +118,14 @@ def _validated(
         if _is_under(key, swept):
             raise InputError(f"{where}: sweep: {key}", error.what, error.hint) from None
         raise
+
+
+def _check_set(given: Iterable[str], swept: Iterable[str]) -> None:
+    """Refuse to set what the sweep sets again."""
+    for key in given:
+        for other in sorted(swept):
+            if _is_under(key, [other]) or _is_under(other, [key]):
+                raise InputError(f"--set {key}", f"the sweep sets {other}", "set sweep={} too, or sweep.grid")
 
 
 def _is_under(key: str, keys: Iterable[str]) -> bool:

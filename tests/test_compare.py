@@ -28,7 +28,7 @@ def results(
     systems: Sequence[str] = ("lru", "lfu"),
     sizes: Sequence[int] = (4,),
     seeds: Sequence[int] = (0,),
-    sequences: int = 2,
+    sequences: int = 4,
 ) -> Path:
     """Write a folder; run n decodes one token of each sequence, in 100 / (n + 1) ms."""
     rows, passes = [], []
@@ -125,7 +125,7 @@ def test_a_single_run_and_a_single_sequence_say_why_something_is_missing(tmp_pat
     assert compared([results(tmp_path / "a", systems=("lru",))]).notes == [
         "No speed-up: no run can be compared with 'lru'."
     ]
-    assert "No interval where one sequence" in said(results(tmp_path / "b", sequences=1))
+    assert "No interval where fewer than 4 sequences" in said(results(tmp_path / "b", sequences=1))
 
 
 def test_what_is_unknown_is_refused_with_a_guess(tmp_path: Path) -> None:
@@ -201,5 +201,8 @@ def test_a_file_holds_the_same_bytes_each_time(tmp_path: Path, form: str) -> Non
         assert said(folder, "--format", form, "-o", tmp_path / name / "table").strip().endswith("table")
         contents.append((tmp_path / name / "table").read_bytes())
     assert contents[0] == contents[1] == said(folder, "--format", form).encode()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="is a folder"):
         said(folder, "--format", form, "-o", tmp_path / "a")
+    with pytest.raises(InputError, match="is there already; name another file, or replace it with --force"):
+        said(folder, "--format", form, "-o", tmp_path / "a" / "table")
+    said(folder, "--format", form, "-o", tmp_path / "a" / "table", "--force")

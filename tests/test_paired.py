@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from simulator.analysis import paired
 from simulator.analysis.baseline import baseline_name, pairs, speed_ups
 from simulator.analysis.groups import group
 from simulator.analysis.latency import gaps_ms
@@ -49,7 +50,8 @@ def decoding(times: dict[int, list[int]]) -> dict[int, list[Pass]]:
     return {run: [(i, {i: "decode"}, ns) for i, ns in enumerate(of)] for run, of in times.items()}
 
 
-def test_a_speed_up_worked_by_hand() -> None:
+def test_a_speed_up_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paired, "FEWEST", 2)
     sums = per_sequence(tokens(decoding({0: [100, 300], 1: [50, 250]})))
     found = speed_up(sums, [1], [0])
     assert (found.value, found.sequences) == (400 / 300, 2)
@@ -57,7 +59,7 @@ def test_a_speed_up_worked_by_hand() -> None:
 
 
 def test_a_run_against_itself_is_exactly_one() -> None:
-    found = speed_up(per_sequence(tokens(decoding({0: [3, 7, 11]}))), [0], [0])
+    found = speed_up(per_sequence(tokens(decoding({0: [3, 7, 11, 13]}))), [0], [0])
     assert (found.value, found.low, found.high) == (1, 1, 1)
 
 
@@ -94,7 +96,7 @@ def test_the_interval_is_that_of_scipy(n: int) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 10**12), st.integers(1, 10**12)), min_size=2, max_size=30))
+@given(st.lists(st.tuples(st.integers(1, 10**12), st.integers(1, 10**12)), min_size=4, max_size=30))
 def test_an_interval_lies_within_the_sequences_own_ratios_and_is_the_same_each_time(
     times: list[tuple[int, int]],
 ) -> None:
@@ -110,6 +112,14 @@ def test_one_sequence_has_no_interval_and_says_why() -> None:
     found = speed_up(per_sequence(tokens(decoding({0: [100], 1: [50]}))), [1], [0])
     assert (found.value, found.sequences, found.why) == (2, 1, "one sequence")
     assert np.isnan([found.low, found.high]).all()
+
+
+def test_three_sequences_have_no_interval_and_four_have_one() -> None:
+    three = ratio(np.array([3, 4, 5]), np.array([1, 1, 1]))
+    assert (three.value, three.why) == (4, "only 3 sequences")
+    assert np.isnan([three.low, three.high]).all()
+    four = ratio(np.array([3, 4, 5, 8]), np.array([1, 1, 1, 1]))
+    assert 3 < four.low < four.value < four.high < 8  # neither extreme
 
 
 def test_only_sequences_that_both_decoded_as_far_are_compared() -> None:

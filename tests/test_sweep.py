@@ -66,6 +66,11 @@ def test_a_later_grid_replaces_the_common_one(tmp_path: Path) -> None:
         ("{list: [{system: fiddler}], zip: {system: [hobbit]}}", "is in sweep."),
         ("{list: [{system: fiddler}, {system: fiddler}]}", "comes twice"),
         ("{list: [{}]}", "sweep.list"),
+        ("{exclude: [{system: hobbit}], seeds: [1]}", "there is no sweep to leave runs out of"),
+        (
+            f"{{grid: {{workload.batch_size: {list(range(1, 400))}}}, seeds: {list(range(400))}}}",
+            "159,600 runs",
+        ),
         ("{list: [{name: a}]}", "sweep.list.name: cannot be swept"),
         ("{list: [{workload: {batch_size: 2}, workload.batch_size: 3}]}", "contains workload.batch_size"),
         ("{list: [{sytem: fiddler}]}", "did you mean 'system'?"),
@@ -196,6 +201,30 @@ def test_a_bad_base_is_refused_where_it_is_wrong(tmp_path: Path, files: dict[str
     with pytest.raises(InputError) as error:
         expand(read_yaml(tmp_path / "top.yaml"))
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "memory.gpu_expert_cache.fraction=0.1",
+            "the sweep sets memory.gpu_expert_cache.fraction; set sweep={} too",
+        ),
+        ("memory.gpu_expert_cache=1 GiB", "the sweep sets memory.gpu_expert_cache.fraction"),
+        ("system.x=1", "the sweep sets system"),
+    ],
+)
+def test_what_is_swept_cannot_be_set_too(tmp_path: Path, text: str, says: str) -> None:
+    sweep = "sweep: {grid: {memory.gpu_expert_cache.fraction: [0.25, 0.5], system: [hobbit]}}\n"
+    written(tmp_path, e=BASE + sweep)
+    with pytest.raises(InputError, match=says):
+        expand(read_yaml(tmp_path / "e.yaml"), [text])
+
+
+def test_a_bad_value_of_the_sweep_is_not_blamed_on_the_line_that_it_replaces(tmp_path: Path) -> None:
+    written(tmp_path, e=BASE + "sweep: {grid: {memory.gpu_expert_cache.fraction: [1.5, 0.5]}}\n")
+    with pytest.raises(InputError, match=r"e.yaml: sweep: memory.gpu_expert_cache.fraction: .*1\.5"):
+        expand(read_yaml(tmp_path / "e.yaml"))
 
 
 def test_what_extends_cannot_be_set(tmp_path: Path) -> None:

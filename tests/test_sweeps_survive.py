@@ -86,9 +86,11 @@ class Told:
         self.runs.append(outcome.identity["run"])
 
 
-def start(experiment: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
+def start(experiment: Path, out: Path, *options: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "simulator.cli", "run", str(experiment), "-o", str(out), *options]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+    )
 
 
 def kill(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
@@ -128,14 +130,16 @@ def test_killed_at_five_moments_the_small_comparison_ends_with_the_same_bytes(tm
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_sweep_says_nothing_and_can_be_resumed(
+def test_an_interrupted_sweep_says_one_line_and_can_be_resumed(
     experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path, how: signal.Signals
 ) -> None:
     out = tmp_path / "out"
-    process = start(experiment, out, "--jobs", "1")
+    process = start(experiment, out, "--jobs", "1", stderr=subprocess.PIPE)
     wait_for(out, 2, process)
     process.send_signal(how)
-    assert process.wait(timeout=60) in {130, 143, -how}
+    _, said = process.communicate(timeout=60)
+    assert said.decode() == "interrupted: what is finished is kept, --resume goes on\n"
+    assert process.returncode in {130, 143}
     assert not out.exists()
     done = finished(out)
     assert done >= 2
@@ -202,6 +206,54 @@ def test_a_finished_sweep_is_not_run_again(
     run_experiment(str(experiment), ["figures=[hit-rate]"], out, HowToRun(resume=True))
     assert [path.name for path in before if not path.exists()] == []
     assert (out / "summary.csv").stat().st_size > 100
+
+
+def test_a_point_that_is_wrong_is_refused_by_processes_too(experiment: Path, tmp_path: Path) -> None:
+    sets = ["sweep={grid: {memory.gpu_expert_cache: [1 GiB, 60 GiB]}}"]
+    with pytest.raises(InputError, match="60 GiB"):
+        run_experiment(str(experiment), sets, tmp_path / "out", HowToRun(backend=Backend(jobs=2)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_others_put_into_the_results_stays(
+    experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run_experiment(str(experiment), [], out)
+    (out / "notes").mkdir()
+    (out / "notes" / "mine.txt").write_text("mine", encoding="utf-8")
+    (out / "figures").mkdir(exist_ok=True)
+    (out / "figures" / "mine.png").write_bytes(b"mine")
+    (out / "summary.csv").write_text("edited", encoding="utf-8")
+    run_experiment(str(experiment), [], out)
+    assert tables(out) == undisturbed
+    assert (out / "notes" / "mine.txt").read_text(encoding="utf-8") == "mine"
+    assert (out / "figures" / "mine.png").read_bytes() == b"mine"
+    run_experiment(str(experiment), [], out, HowToRun(force=True))
+    assert not (out / "notes").exists()
+
+
+@pytest.mark.parametrize(
+    "damage", ["experts.parquet", "tokens.parquet", "summary.csv", "figures/hit-rate.csv"]
+)
+def test_a_finished_sweep_that_is_not_whole_is_made_whole(
+    experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path, damage: str
+) -> None:
+    out = tmp_path / "out"
+    run_experiment(str(experiment), ["figures=[hit-rate]"], out)
+    (out / damage).unlink()
+    run_experiment(str(experiment), ["figures=[hit-rate]"], out, HowToRun(resume=True))
+    assert (out / damage).stat().st_size > 100
+    whole = {name: content for name, content in tables(out).items() if name != "config.resolved.yaml"}
+    assert whole.items() <= undisturbed.items()
+
+
+def test_replacing_results_can_keep_the_runs_that_are_finished(experiment: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run_experiment(str(experiment), ["sweep.grid.system=[fiddler]"], out)
+    out.with_name("out.partial").mkdir()
+    with pytest.raises(InputError, match="--resume --force, which keeps the runs that are finished"):
+        run_experiment(str(experiment), [], out)
 
 
 def test_only_what_failed_is_run_again(

@@ -164,3 +164,14 @@ def test_data_folders() -> None:
         assert data.folder(kind).is_dir()
     assert "qwen1.5-moe-a2.7b" in data.names("models")
     assert data.names("models") == tuple(sorted(data.names("models")))
+
+
+def test_what_grows_without_bound_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.yaml").write_text("a: " + "[" * 5000, encoding="utf-8")
+    with pytest.raises(InputError, match="nested too deeply"):
+        read_yaml(tmp_path / "deep.yaml")
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(InputError, match="more than 100,000 values; aliases count each time"):
+        read_yaml(tmp_path / "bomb.yaml")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from simulator.analysis.baseline import SPEED_UP, baseline_name, speed_ups
 from simulator.analysis.groups import FACETS, PANEL, SERIES, SIZE, Groups, group, shown
 from simulator.analysis.labels import words
-from simulator.analysis.paired import Interval, own_ratio, per_sequence
+from simulator.analysis.paired import FEWEST, Interval, own_ratio, per_sequence
 from simulator.analysis.summary import CACHES, IDENTITY, need, read_summary, swept
 from simulator.analysis.tables import read_table
 from simulator.errors import InputError, did_you_mean
@@ -85,8 +85,11 @@ def compare(folders: Sequence[Path], baseline: str | None = None, metrics: Seque
             raise
         name = None
         notes.append(f"No speed-up: {error.what}.")
-    if f"{SPEED_UP}_why" in data and (data[f"{SPEED_UP}_why"] == "one sequence").any():
-        notes.append("No interval where one sequence was replayed: there is nothing to resample.")
+    if (
+        f"{SPEED_UP}_why" in data
+        and data[f"{SPEED_UP}_why"].str.endswith(("one sequence", "sequences")).any()
+    ):
+        notes.append(f"No interval where fewer than {FEWEST} sequences were replayed: too few to resample.")
     found = [one for one in wanted if one in data and (metrics or _says_something(data, one))]
     return _ordered(data, groups, found, name, notes, several=len(folders) > 1)
 

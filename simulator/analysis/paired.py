@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESAMPLES, SEED, LEVEL = 10_000, 20_231, 0.95
+FEWEST = 4
+"""Sequences that an interval needs: of fewer, the extreme alone is more than 2.5 % of the resamples."""
 AT_ONCE = 1 << 22  # drawn indices that are held in memory
 INTEGERS = ("run", "pass", "sequence", "tokens", "latency_ns", "lookups", "hits")
 NAN = float("nan")
@@ -110,8 +112,8 @@ def ratio(over: NDArray[np.int64], under: NDArray[np.int64]) -> Interval:
     if n == 0:
         return Interval(NAN, NAN, NAN, 0, "no sequence")
     value = float(Fraction(int(over.sum()), int(under.sum())))
-    if n == 1:
-        return Interval(value, NAN, NAN, 1, "one sequence")
+    if n < FEWEST:
+        return Interval(value, NAN, NAN, n, "one sequence" if n == 1 else f"only {n} sequences")
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(resampled(over, under), [tail, 1 - tail])
     return Interval(value, float(low), float(high), n)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from simulator.errors import InputError
+
 if TYPE_CHECKING:
     from simulator.analysis.compare import Comparison
 
@@ -43,11 +45,16 @@ def compare(
     ] = None,
     form: Annotated[Form, typer.Option("--format", help="what is written")] = Form.TEXT,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="default: stdout")] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace FILE if it is there")] = False,
 ) -> None:
     """Put runs side by side: speed-ups on the same sequences with 95 % intervals, and other metrics."""
     from simulator.analysis.compare import compare as compared
     from simulator.plots.save import write
 
+    if out is not None and out.is_dir():
+        raise InputError(str(out), "is a folder", "name a file with --out")
+    if out is not None and out.exists() and not force:
+        raise InputError(str(out), "is there already", "name another file, or replace it with --force")
     found = compared(folders, baseline, metric or [])
     notes = [*found.notes, *_caveats(folders)]
     text = FORMS[form](found, notes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.console import Group
+    from rich.text import Text
 
     from simulator.execute import Failure
     from simulator.results import RunResult
@@ -35,7 +36,7 @@ class Live:
             console=console,
         )
         self.task = self.bar.add_task("", total=None, n=1, of=1, failed="")
-        self.last: deque[tuple[str, ...]] = deque(maxlen=ROWS)
+        self.last: deque[tuple[Text, ...]] = deque(maxlen=ROWS)
         self.failed = 0
         self.live = RichLive(
             get_renderable=self._shown, console=console, transient=True, refresh_per_second=4
@@ -59,16 +60,20 @@ class Live:
 
     def ended(self, outcome: RunResult | Failure) -> None:
         """Show a run that ended: who it was, and what it reached or why it failed."""
+        from rich.text import Text
+
         from simulator.cli.run import number, value
         from simulator.execute import Failure
 
         if isinstance(outcome, Failure):
             self.failed += 1
             self.bar.update(self.task, failed=f"{self.failed} failed")
-            self.last.append((outcome.where, f"[red]{outcome.cause}", *[""] * (len(SHOWN) - 1)))
+            self.last.append(
+                (Text(outcome.where), Text(outcome.cause, style="red"), *[Text()] * (len(SHOWN) - 1))
+            )
             return
         who = ", ".join(value(v) for v in outcome.swept.values()) or str(outcome.identity["system"])
-        self.last.append((who, *(number(outcome.metrics[name]) for name in SHOWN)))
+        self.last.append((Text(who), *(Text(number(outcome.metrics[name])) for name in SHOWN)))
 
     def _shown(self) -> Group:
         from rich.console import Group

@@ -69,8 +69,12 @@ def run(
         backend=Backend(backend.value, jobs or cpu_count(), scheduler),
         command=["moesim", *sys.argv[1:]],
     )
-    with Live() as live:
-        done = run_experiment(experiment, set_ or [], out, how, live)
+    try:
+        with Live() as live:
+            done = run_experiment(experiment, set_ or [], out, how, live)
+    except (KeyboardInterrupt, SystemExit):
+        print("interrupted: what is finished is kept, --resume goes on", file=sys.stderr)
+        raise
     for warning in done.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
@@ -95,6 +99,7 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
     """Lay out what tells the runs apart, and the metrics that have a heading."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from simulator.metrics import METRICS
 
@@ -104,10 +109,10 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
     swept = [key for key in keys if key not in told_apart]
     if any(run.identity["seed"] != runs[0].identity["seed"] for run in runs):
         told_apart.append("seed")
-    table = Table(title=str(runs[0].identity["experiment"]), box=box.SIMPLE_HEAD)
+    table = Table(title=Text(str(runs[0].identity["experiment"]), style="italic"), box=box.SIMPLE_HEAD)
     table.padding = (0, 0 if tight else 1, 0, 0)
     for name in (*told_apart, *swept):
-        table.add_column(_heading(name), overflow="fold")
+        table.add_column(Text(_heading(name)), overflow="fold")
     for metric in METRICS:
         if metric.heading:
             table.add_column(metric.heading, justify="right", no_wrap=True)
@@ -115,7 +120,9 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
         who = [str(run.identity[name]) for name in told_apart] + [
             value(run.swept.get(key, "")) for key in swept
         ]
-        table.add_row(*who, *(number(run.metrics[metric.name]) for metric in METRICS if metric.heading))
+        table.add_row(
+            *map(Text, who), *(number(run.metrics[metric.name]) for metric in METRICS if metric.heading)
+        )
     return table
 
 

@@ -34,8 +34,8 @@ def timeline(
     from simulator.timeline import choose_run, write_timeline
 
     chosen = choose_run(experiment, set_ or [], run or 0)
+    done = write_timeline(chosen.spec, tokens, out, force=force)
     if run is None and chosen.n_runs > 1:
         print(f"note: run 0 of {chosen.n_runs}; another with --run N", file=sys.stderr)
-    done = write_timeline(chosen.spec, tokens, out, force=force)
     shown = f"passes {done.start} to {done.stop - 1} of {done.n_passes}"
     print(f"{out}: {shown}, {done.ns / 1e6:.3f} ms, {done.n_events} events")

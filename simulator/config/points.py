@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from simulator.errors import InputError, did_you_mean
 NOT_SWEPT = dict.fromkeys(
     ("sweep", "tune", "name", "description", "figures", "extends"), "it is one for all runs"
 ) | dict.fromkeys(("seed", "seeds"), "list seeds in sweep.seeds")
+MOST_RUNS = 100_000
 Point = dict[str, Any]
 """Dotted keys of an experiment, each with its value in one run."""
 
@@ -25,6 +28,8 @@ def points(sweep: Sweep, where: str) -> list[Point]:
     for name, values in _columns(sweep):
         _check_twice(f"{where}: sweep.{name}", values)
     _check_lengths(sweep.zip, where)
+    if (n := _number(sweep)) > MOST_RUNS:
+        raise InputError(f"{where}: sweep", f"{n:,} runs", f"at most {MOST_RUNS:,}")
     found = list(_visited(sweep))
     _check_keys(sweep, found, where)
     kept = _without_excluded(found, sweep.exclude, where)
@@ -60,6 +65,14 @@ def _visited(sweep: Sweep) -> Iterator[Point]:
                     yield entry | dict(zip(grid, values, strict=True)) | row
 
 
+def _number(sweep: Sweep) -> int:
+    """Return how many runs a sweep has before any is excluded."""
+    grids = [sweep.grid | more for more in sweep.grids or ({},)]
+    combinations = sum(math.prod(map(len, grid.values())) for grid in grids)
+    rows = max(map(len, sweep.zip.values()), default=1)
+    return combinations * max(1, len(sweep.list)) * rows * len(sweep.seeds)
+
+
 def _columns(sweep: Sweep) -> Iterator[tuple[str, Sequence[Any]]]:
     """Iterate over lists in which nothing may come twice, by their names."""
     for grid in (sweep.grid, *sweep.grids):
@@ -72,8 +85,9 @@ def _columns(sweep: Sweep) -> Iterator[tuple[str, Sequence[Any]]]:
 
 def _check_twice(place: str, values: Sequence[Any]) -> None:
     texts = [json.dumps(value, sort_keys=True, default=str) for value in values]
-    if twice := [text for text in texts if texts.count(text) > 1]:
-        raise InputError(place, f"{twice[0]} comes twice", "each value once")
+    twice = next((text for text, n in Counter(texts).items() if n > 1), None)
+    if twice is not None:
+        raise InputError(place, f"{twice} comes twice", "each value once")
 
 
 def _check_lengths(zipped: Mapping[str, Sequence[Any]], where: str) -> None:
@@ -107,7 +121,8 @@ def _without_excluded(found: Sequence[Point], exclude: Sequence[Point], where: s
         place = f"{where}: sweep.exclude.{n}"
         for key in excluded:
             if key not in swept:
-                raise InputError(place, f"{key} is not swept", did_you_mean(key, swept))
+                hint = did_you_mean(key, swept) if swept else "there is no sweep to leave runs out of"
+                raise InputError(place, f"{key} is not swept", hint)
         if not any(_matches(point, excluded) for point in found):
             raise InputError(place, "matches no run", "its values as the sweep has them")
     return [point for point in found if not any(_matches(point, excluded) for excluded in exclude)]

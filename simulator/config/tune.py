@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, model_validator
 
 Number = StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)]
+MOST_STEPS = 1_000_000
 Names = Annotated[tuple[str, ...], Field(min_length=2)]
 
 
@@ -49,6 +50,8 @@ class Parameter(_Strict):
             raise ValueError(f"low {self.low} is not below high {self.high}; exchange them")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("log needs a low above 0, and takes no step")
+        if self.step is not None and (self.high - self.low) / self.step > MOST_STEPS:
+            raise ValueError(f"more than {MOST_STEPS:,} steps; take a larger one")
         if self.step is not None and _exact(self.high - self.low) % _exact(self.step):
             raise ValueError(f"high {self.high} is not reached from low {self.low} in steps of {self.step}")
 

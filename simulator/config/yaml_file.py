@@ -15,6 +15,7 @@ from simulator.config.faults import Path_, explain
 from simulator.errors import InputError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
+MOST_VALUES = 100_000
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ class _Reader:
         self.path, self.loader = path, loader
         self.lines: dict[Path_, int] = {}
         self.open: set[int] = set()
+        self.built = 0
 
     def refuse(self, node: yaml.Node, what: str, hint: str = "") -> InputError:
         return InputError(f"{self.path}:{node.start_mark.line + 1}", what, hint)
 
     def build(self, node: yaml.Node, at: Path_ = ()) -> Any:
         self.lines.setdefault(at, node.start_mark.line + 1)
+        self.built += 1
+        if self.built > MOST_VALUES:
+            raise self.refuse(node, f"more than {MOST_VALUES:,} values", "aliases count each time")
         if isinstance(node, yaml.ScalarNode):
             return self.loader.construct_object(node, deep=True)
         if node.tag not in ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"):
@@ -100,6 +105,8 @@ def read_yaml(path: str | Path) -> Document:
         raise InputError(f"{path}{line}", f"not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(str(path), f"not valid YAML: {error}") from None
+    except RecursionError:
+        raise InputError(str(path), "nested too deeply", "flatten it") from None
     if not isinstance(built, dict):
         raise InputError(f"{path}:1", "not a mapping", "the file holds 'key: value' lines")
     return Document(path, built, reader.lines)

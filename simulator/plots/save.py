@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +26,9 @@ FORMATS: dict[str, dict[str, Any]] = {
 def render(figure: Figure, form: str) -> bytes:
     """Return a figure in one of FORMATS; the same bytes for the same data and matplotlib."""
     buffer = BytesIO()
-    figure.savefig(buffer, format=form, metadata=FORMATS[form])
+    with warnings.catch_warnings():  # a letter that the font lacks is a box, which the reader sees
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(buffer, format=form, metadata=FORMATS[form])
     return buffer.getvalue()
 
 

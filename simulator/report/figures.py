@@ -49,6 +49,8 @@ def draw_figures(results: Results) -> Figures:
                 found.drawn.append(_drawn(name, source))
             except InputError as error:
                 found.left_out.append((name, error.what))
+            except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # tables that were edited
+                found.left_out.append((name, f"its data make no sense: {error}"))
     return found
 
 
