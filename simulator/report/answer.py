@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.analysis.groups import FACETS, PANEL, SERIES, SIZE, group, shown
 from simulator.plots.bars import digits
@@ -19,6 +20,8 @@ RANKED = (
     ("throughput_tokens_per_second", "prompt and decoded tokens/s"),
 )
 EXACT, HITS = "gate_mass_high", "hit_rate"
+FORESIGHT = ("belady", "belady-bypass", "oracle")
+"""Built-in policies that see each use before it comes: bounds, and nothing that a machine could run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +45,14 @@ class Best:
 class Answer:
     """The fastest by ``unit`` in each panel; no rows where no run has a rate.
 
-    ``size`` is what the rows' sizes are of.
+    ``size`` is what the rows' sizes are of. ``bounds`` are systems that know the future: not ranked, unless
+    there are no others.
     """
 
     unit: str
     size: str
     rows: list[Best]
+    bounds: list[str]
 
     @property
     def winners(self) -> list[tuple[str, int]]:
@@ -55,9 +60,20 @@ class Answer:
         return Counter(row.system for row in self.rows).most_common()
 
 
-def answer(summary: pd.DataFrame) -> Answer:
-    """Return the fastest run of each panel and size; runs that only their seed tells apart are averaged."""
-    groups = group(summary)
+def foresees(values: Mapping[str, Any]) -> bool:
+    """Return whether a run's resolved experiment has a policy that knows the future."""
+    policies = [value for key, value in values.items() if key.startswith("policies.")]
+    return any((one.get("name") if isinstance(one, dict) else one) in FORESIGHT for one in policies)
+
+
+def answer(summary: pd.DataFrame, configs: Sequence[Mapping[str, Any]]) -> Answer:
+    """Return the fastest run of each panel and size; runs that only their seed tells apart are averaged.
+
+    ``configs`` has each run's resolved experiment by dotted key.
+    """
+    bound = [foresees(values) for values in configs]
+    bounds = [] if all(bound) else list(dict.fromkeys(summary["system"][bound]))
+    groups = group(summary if all(bound) else summary[[not one for one in bound]])
     wanted = [name for name in (*(name for name, _ in RANKED), EXACT, HITS) if _numeric(groups.runs, name)]
     data = shown(groups, wanted)
     ranked = next(
@@ -66,13 +82,13 @@ def answer(summary: pd.DataFrame) -> Answer:
     axis = groups.axis
     title = f"{axis.tier} cache" if axis else ""
     if ranked is None:
-        return Answer(RANKED[0][1], title, [])
+        return Answer(RANKED[0][1], title, [], bounds)
     lossy = EXACT in wanted and bool((data[EXACT] < 1).any())
     rows = []
     for (panel, size), part in data[data[ranked[0]].notna()].groupby([PANEL, SIZE], sort=False):
         at = f"{size:g} {axis.unit}" if axis else ""
         rows.append(_best(str(panel), at, part, ranked[0], lossy=lossy))
-    return Answer(ranked[1], title, rows)
+    return Answer(ranked[1], title, rows, bounds)
 
 
 def _best(panel: str, size: str, part: pd.DataFrame, metric: str, *, lossy: bool) -> Best:
