@@ -19,9 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from simulator import __version__
+from simulator.config.yaml_file import dump_yaml
 from simulator.errors import InputError
 from simulator.metrics import METRICS, Collector, Value
 
@@ -161,7 +160,7 @@ def write_results(
 
 def _config(run: RunResult) -> str:
     """Return a run's experiment as a YAML document that can itself be run."""
-    text = yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True, width=100)
+    text = dump_yaml(run.config)
     return f"--- # run {run.identity['run']}\n{text}"
 
 

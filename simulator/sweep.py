@@ -14,7 +14,7 @@ import yaml
 from simulator.config.experiment import Experiment
 from simulator.config.extends import inherit
 from simulator.config.points import NOT_SWEPT, first_point, points
-from simulator.config.yaml_file import Document, validate_mapping
+from simulator.config.yaml_file import Document, Loader, validate_mapping
 from simulator.errors import InputError
 from simulator.systems import with_system
 
@@ -50,7 +50,7 @@ def parse_set(text: str) -> tuple[str, Any]:
             f"--set {text}", "not of the form key=value", "such as memory.gpu_expert_cache='12 GiB'"
         )
     try:
-        return key, yaml.safe_load(value)
+        return key, Loader(value).get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError):
         raise InputError(
             f"--set {key}", f"value is not YAML: {value[:60]!r}", "put quotes around it, or a space after ':'"
@@ -98,7 +98,17 @@ def expand(document: Document, sets: Sequence[str] = ()) -> list[RunSpec]:
         place = where + (f" (sweep: {', '.join(f'{k}={v}' for k, v in point.items())})" if point else "")
         experiment = _validated(one, place, lines, given)
         runs += [RunSpec(len(runs) + i, experiment, s, point, place) for i, s in enumerate(sweep.seeds)]
+    _check_same(runs)
     return runs
+
+
+def _check_same(runs: Iterable[RunSpec]) -> None:
+    """Refuse two runs that would be the same: values differ in writing only, or two grids share them."""
+    seen: dict[str, RunSpec] = {}
+    for run in runs:
+        first = seen.setdefault(run.digest(), run)
+        if first is not run:
+            raise InputError(run.where, f"is the same as run {first.index}", "each run once")
 
 
 def _validated(

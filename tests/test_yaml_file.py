@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from simulator import data
 from simulator.config.units import Bytes
-from simulator.config.yaml_file import find_named, load_yaml, read_yaml, validate_mapping
+from simulator.config.yaml_file import dump_yaml, find_named, load_yaml, read_yaml, validate_mapping
 from simulator.errors import InputError
+from simulator.sweep import parse_set
 
 
 class Round(BaseModel):
@@ -56,6 +57,14 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "f.yaml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_numbers_as_yaml_1_2_has_them_and_words_that_look_like_them(tmp_path: Path) -> None:
+    path = written(tmp_path, "a: [1e-4, 5e9, -2.5E+3, .5e1, 1.0e-4, 1e, e5, 1e4x, '1e4', 0.1]\n")
+    read = read_yaml(path).data
+    assert read == {"a": [1e-4, 5e9, -2500.0, 5.0, 1e-4, "1e", "e5", "1e4x", "1e4", 0.1]}
+    assert read_yaml(written(tmp_path, dump_yaml(read))).data == read
+    assert parse_set("runtime.x=2e-3") == ("runtime.x", 0.002)
 
 
 def test_good_file(tmp_path: Path) -> None:

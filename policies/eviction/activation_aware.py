@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from policies.activation_matrix import ActivationMatrices
 from policies.base import Context, Event
-from policies.eviction.scored import Scored
+from policies.eviction.scored import Keys, Scored, Scores
 
 EPSILON = 1e-6
 
@@ -47,8 +48,9 @@ class ActivationAware(Scored):
         self.matrices.add(event)
         self.now = event.index
 
-    def score(self, key: int) -> float:
-        """Return the priority."""
-        layer, expert = divmod(key // self.context.n_versions, self.context.n_experts)
-        activation = float(self.matrices.predicted(self.now)[layer, expert])
-        return (activation + EPSILON) * (1 - layer / self.context.n_layers)
+    def scores(self, keys: Keys) -> Scores:
+        """Return the priorities."""
+        layers, experts = np.divmod(keys // self.context.n_versions, self.context.n_experts)
+        activation = self.matrices.predicted(self.now)[layers, experts]
+        scores: Scores = (activation + EPSILON) * (1 - layers / self.context.n_layers)
+        return scores

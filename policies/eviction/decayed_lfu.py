@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
-from policies.base import Event
-from policies.eviction.scored import Scored
+from policies.base import Context, Event
+from policies.eviction.scored import Keys, Scored, Scores
 
 
 class DecayedLFU(Scored):
@@ -23,7 +24,12 @@ class DecayedLFU(Scored):
         super().__init__()
         self.decay = decay
         self.now = 0
-        self.counts: dict[int, tuple[float, int]] = {}  # count as of a pass
+
+    def bind(self, context: Context) -> None:
+        """Start the counts."""
+        super().bind(context)
+        self.counts = np.zeros(self.n_keys)
+        self.counted_in = np.zeros(self.n_keys, np.int64)
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Note the pass."""
@@ -33,16 +39,15 @@ class DecayedLFU(Scored):
     def on_use(self, keys: Sequence[int], event: int) -> None:
         """Add one use to each key's decayed count."""
         super().on_use(keys, event)
-        for key in keys:
-            self.counts[key] = (self.score(key) + 1, self.now)
+        used = np.array(keys, np.int64)
+        self.counts[used] = self.scores(used) + 1
+        self.counted_in[used] = self.now
 
-    def score(self, key: int) -> float:
-        """Return the count as it is worth now."""
-        count, then = self.counts.get(key, (0.0, self.now))
-        factor, passes = self.decay, self.now - then
-        while passes:  # by squaring: products round alike everywhere, pow() need not
-            if passes & 1:
-                count *= factor
+    def scores(self, keys: Keys) -> Scores:
+        """Return the counts as they are worth now."""
+        counts, factor, passes = self.counts[keys], self.decay, self.now - self.counted_in[keys]
+        while passes.any():  # by squaring: products round alike everywhere, pow() need not
+            counts = np.where(passes & 1, counts * factor, counts)
             factor *= factor
             passes >>= 1
-        return count
+        return counts

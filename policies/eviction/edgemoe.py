@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from policies.base import Event
-from policies.eviction.scored import Scored
+import numpy as np
+
+from policies.base import Context, Event
+from policies.eviction.scored import Keys, Scored, Scores
 
 
 class FrequencyDistance(Scored):
@@ -23,17 +25,21 @@ class FrequencyDistance(Scored):
     def __init__(self, distance: Literal["ahead", "printed"] = "ahead") -> None:
         super().__init__()
         self.distance = distance
-        self.uses: dict[int, int] = {}
+
+    def bind(self, context: Context) -> None:
+        """Start the counts."""
+        super().bind(context)
+        self.uses = np.zeros(self.n_experts, np.int64)
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Count the step's activations."""
         super().observe(event, served)
-        for key in served:
-            expert = key // self.context.n_versions
-            self.uses[expert] = self.uses.get(expert, 0) + 1
+        np.add.at(self.uses, np.array(served, np.int64) // self.context.n_versions, 1)
 
-    def score(self, key: int) -> float:
+    def scores(self, keys: Keys) -> Scores:
         """Return frequency over distance."""
-        ahead, n_layers = self.layers_ahead(key), self.context.n_layers
-        layers = ahead if self.distance == "ahead" else (n_layers - ahead) % n_layers
-        return self.uses.get(key // self.context.n_versions, 0) / (layers or n_layers)
+        layers, n_layers = self.layers_ahead(keys), self.context.n_layers
+        if self.distance == "printed":
+            layers = n_layers - layers
+        scores: Scores = self.uses[keys // self.context.n_versions] / np.where(layers == 0, n_layers, layers)
+        return scores

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from policies.base import Event
-from policies.eviction.scored import ScoredInSequence
+from policies.eviction.scored import Keys, ScoredInSequence, Scores
 
 Weight = Annotated[float, Field(ge=0, le=1)]
 
@@ -43,26 +44,23 @@ class Hobbit(ScoredInSequence):
 
     def forget(self) -> None:
         """Start the records anew."""
-        self.last: dict[int, int] = {}
-        self.uses: dict[int, int] = {}
-        self.high_uses: dict[int, int] = {}
+        self.last = np.zeros(self.n_experts, np.int64)
+        self.uses = np.zeros(self.n_experts, np.int64)
+        self.high_uses = np.zeros(self.n_experts, np.int64)
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Record the step's uses by expert."""
         super().observe(event, served)
-        for key in served:
-            expert, version = divmod(key, self.context.n_versions)
-            self.last[expert] = self.passes
-            self.uses[expert] = self.uses.get(expert, 0) + 1
-            if version == 0:
-                self.high_uses[expert] = self.high_uses.get(expert, 0) + 1
+        experts, versions = np.divmod(np.array(served, np.int64), self.context.n_versions)
+        self.last[experts] = self.passes
+        np.add.at(self.uses, experts, 1)
+        np.add.at(self.high_uses, experts[versions == 0], 1)
 
-    def score(self, key: int) -> float:
-        """Return the priority of eq. 3."""
-        expert, t = key // self.context.n_versions, max(1, self.passes)
+    def scores(self, keys: Keys) -> Scores:
+        """Return the priorities of eq. 3."""
+        experts, t = keys // self.context.n_versions, max(1, self.passes)
         counted = (
-            self.lru * self.last.get(expert, 0)
-            + self.lfu * self.uses.get(expert, 0)
-            + self.lhu * self.high_uses.get(expert, 0)
+            self.lru * self.last[experts] + self.lfu * self.uses[experts] + self.lhu * self.high_uses[experts]
         )
-        return counted / t + self.fld * (1 - self.layers_ahead(key) / self.context.n_layers)
+        scores: Scores = counted / t + self.fld * (1 - self.layers_ahead(keys) / self.context.n_layers)
+        return scores

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from policies.base import Event
-from policies.eviction.scored import ScoredInSequence
+from policies.eviction.scored import Keys, ScoredInSequence, Scores
 
 
 class LCU(ScoredInSequence):
@@ -27,8 +28,8 @@ class LCU(ScoredInSequence):
 
     def forget(self) -> None:
         """Start the records anew."""
-        self.cost: dict[int, float] = {}
-        self.used_in: dict[int, int] = {}
+        self.cost = np.zeros(self.n_experts)
+        self.used_in = np.full(self.n_experts, -2)
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Add what the step's uses would have cost as misses."""
@@ -36,14 +37,13 @@ class LCU(ScoredInSequence):
         sizes, layer = self.context.sizes, event.layer
         for key in served:
             expert, version = divmod(key, self.context.n_versions)
-            share = sizes[version][layer] / sizes[0][layer] if version else 1.0
-            self.cost[expert] = self.cost.get(expert, 0.0) + share
+            self.cost[expert] += sizes[version][layer] / sizes[0][layer] if version else 1.0
             self.used_in[expert] = self.passes
 
-    def score(self, key: int) -> float:
-        """Return the priority."""
-        expert = key // self.context.n_versions
-        priority = self.cost.get(expert, 0.0) / max(1, self.passes)
-        if self.used_in.get(expert, -2) >= self.passes - 1:
-            priority += 1 / (self.layers_ahead(key) + self.delta)
-        return priority
+    def scores(self, keys: Keys) -> Scores:
+        """Return the priorities."""
+        experts = keys // self.context.n_versions
+        due = 1 / (self.layers_ahead(keys) + self.delta)
+        of_last_pass = self.used_in[experts] >= self.passes - 1
+        scores: Scores = self.cost[experts] / max(1, self.passes) + np.where(of_last_pass, due, 0.0)
+        return scores

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policies.base import Event
-from policies.eviction.scored import Scored
+import numpy as np
+
+from policies.base import Context, Event
+from policies.eviction.scored import Keys, Scored, Scores
 
 
 class LeastStale(Scored):
@@ -17,7 +19,11 @@ class LeastStale(Scored):
         super().__init__()
         self.clock = 0
         self.this_pass = 0
-        self.last: dict[int, tuple[int, int]] = {}
+
+    def bind(self, context: Context) -> None:
+        """Start the records."""
+        super().bind(context)
+        self.touched_in, self.touched_at = np.zeros((2, self.n_keys), np.int64)
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Note the pass."""
@@ -37,9 +43,9 @@ class LeastStale(Scored):
 
     def _touch(self, key: int) -> None:
         self.clock += 1
-        self.last[key] = (self.this_pass, self.clock)
+        self.touched_in[key], self.touched_at[key] = self.this_pass, self.clock
 
-    def score(self, key: int) -> float:
+    def scores(self, keys: Keys) -> Scores:
         """Return the order of use, those of the present pass above all others."""
-        touched, order = self.last[key]
-        return order + (self.clock if touched == self.this_pass else 0)
+        of_this_pass = self.touched_in[keys] == self.this_pass
+        return (self.touched_at[keys] + np.where(of_this_pass, self.clock, 0)).astype(np.float64)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from policies.base import Event
-from policies.eviction.scored import Scored
+import numpy as np
+
+from policies.base import Context, Event
+from policies.eviction.scored import Keys, Scored, Scores
 
 
 class LFRU(Scored):
@@ -16,8 +18,11 @@ class LFRU(Scored):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0
-        self.uses: dict[int, int] = {}
-        self.last: dict[int, int] = {}
+
+    def bind(self, context: Context) -> None:
+        """Start the records."""
+        super().bind(context)
+        self.uses, self.last = np.zeros((2, self.n_keys), np.int64)
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Note the time."""
@@ -27,15 +32,16 @@ class LFRU(Scored):
     def on_use(self, keys: Sequence[int], event: int) -> None:
         """Count one use of each key."""
         super().on_use(keys, event)
-        for key in keys:
-            self.uses[key] = self.uses.get(key, 0) + 1
-            self.last[key] = event
+        used = np.array(keys, np.int64)
+        self.uses[used] += 1
+        self.last[used] = event
 
     def on_insert(self, key: int) -> None:
         """A prefetched expert arrives now, with the uses that it had."""
         super().on_insert(key)
         self.last[key] = self.now
 
-    def score(self, key: int) -> float:
+    def scores(self, keys: Keys) -> Scores:
         """Return uses over age."""
-        return self.uses.get(key, 0) / (self.now - self.last[key] + 1)
+        scores: Scores = self.uses[keys] / (self.now - self.last[keys] + 1)
+        return scores

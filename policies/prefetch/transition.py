@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Container, Sequence
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from policies.base import Context, Event, Prefetch, Wish
 
-Pair = tuple[int, int]
+Ids = npt.NDArray[np.integer]
 
 
 class Transition(Prefetch):
@@ -27,13 +27,16 @@ class Transition(Prefetch):
 
     def __init__(self, most: Annotated[int, Field(ge=1)] | None = None) -> None:
         self.most = most
-        self.counts: dict[Pair, dict[int, int]] = defaultdict(lambda: defaultdict(int))
 
     def bind(self, context: Context) -> None:
         """Learn from the training trace, if there is one."""
         super().bind(context)
         assert context.trace is not None
         self.experts = context.trace.experts
+        n = context.n_experts
+        self.row_of = np.zeros((context.n_layers, n, n), np.int32)  # by the second's layer; 0: never seen
+        self.counts = np.zeros((1024, n), np.int32)
+        self.n_rows = 1
         if context.training is not None:
             rows = context.training.experts
             for layer in range(2, context.n_layers):
@@ -41,38 +44,38 @@ class Transition(Prefetch):
 
     def wishes(self, event: Event, resident: Container[int]) -> Sequence[Wish]:
         """Learn from this step, then return the likeliest experts of the next layer."""
-        layer, n = event.layer, self.context.n_experts
+        layer, context = event.layer, self.context
         if layer >= 2:
             self._learn(self.experts, event.rows, layer)
-        if layer == 0 or layer + 1 == self.context.n_layers:
+        if layer == 0 or layer + 1 == context.n_layers:
             return []
-        likely: dict[int, int] = defaultdict(int)
-        for row in event.rows:
-            for pair in _pairs(self.experts[row], layer, n):
-                for key, count in self.counts.get(pair, {}).items():
-                    likely[key] += count
-        total = sum(likely.values())
-        ranked = sorted(likely.items(), key=lambda item: (-item[1], item[0]))
-        most = self.most or self.context.top_k
-        return [Wish(key * self.context.n_versions, 1, count / total) for key, count in ranked[:most]]
+        likely = np.zeros(context.n_experts, np.int64)
+        for token in event.rows:
+            before, here = map(_used, self.experts[token, layer - 1 : layer + 1])
+            likely += self.counts[self.row_of[layer, before[:, None], here]].sum(axis=(0, 1))
+        total, first = int(likely.sum()), (layer + 1) * context.n_experts
+        ranked = np.argsort(-likely, kind="stable")[: self.most or context.top_k].tolist()
+        counted = [(expert, int(likely[expert])) for expert in ranked]
+        return [Wish((first + e) * context.n_versions, 1, count / total) for e, count in counted if count]
 
-    def _learn(self, experts: np.ndarray, rows: Sequence[int], layer: int) -> None:
+    def _learn(self, experts: Ids, tokens: Sequence[int], layer: int) -> None:
         """Count what each token used in ``layer`` after the pairs of the two layers before."""
-        first = layer * self.context.n_experts
-        for row in rows:
-            used = [first + expert for expert in experts[row, layer].tolist() if expert >= 0]
-            for pair in _pairs(experts[row], layer - 1, self.context.n_experts):
-                after = self.counts[pair]
-                for key in used:
-                    after[key] += 1
+        for token in tokens:
+            before, here, after = map(_used, experts[token, layer - 2 : layer + 1])
+            rows = self.row_of[layer - 1, before[:, None], here]
+            if not rows.all():
+                rows[rows == 0] = self._new_rows(int(np.count_nonzero(rows == 0)))
+                self.row_of[layer - 1, before[:, None], here] = rows
+            self.counts[rows[..., None], after] += 1
+
+    def _new_rows(self, n: int) -> range:
+        """Return the next ``n`` rows of the table, which doubles where it is full."""
+        first, self.n_rows = self.n_rows, self.n_rows + n
+        while self.n_rows > len(self.counts):
+            self.counts = np.concatenate([self.counts, np.zeros_like(self.counts)])
+        return range(first, self.n_rows)
 
 
-def _pairs(token: np.ndarray, layer: int, n_experts: int) -> list[Pair]:
-    """Return the pairs of keys that a token [L, k] used in the layer before ``layer`` and in it."""
-    before, here = ((row, token[row].tolist()) for row in (layer - 1, layer))
-    return [
-        (before[0] * n_experts + a, here[0] * n_experts + b)
-        for a in before[1]
-        for b in here[1]
-        if a >= 0 and b >= 0
-    ]
+def _used(ids: Ids) -> Ids:
+    """Return the experts of a token's slots, without the empty ones."""
+    return ids[ids >= 0]

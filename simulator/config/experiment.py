@@ -10,8 +10,8 @@ from simulator.config.tune import Tune
 from simulator.config.units import Bytes, BytesPerSecond, Nanoseconds, parse_bytes
 from simulator.model.precision import ExpertPrecision, UniformPrecision
 
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Share = Annotated[float, Field(gt=0, le=1, strict=True)]
 PolicyName = str | dict[str, Any]
 
 
@@ -28,7 +28,7 @@ class Workload(_Strict):
     batch_size: Positive = 1
     max_sequences: Positive | None = None
     max_decode_tokens: Positive | None = None
-    prefill_chunk: Annotated[int, Field(ge=0)] = 0
+    prefill_chunk: Annotated[int, Field(ge=0, strict=True)] = 0
     mixed: bool = False
 
 
@@ -141,7 +141,7 @@ class Sweep(_Strict):
     zip: Grid = {}
     list: tuple[Annotated[dict[str, Any], Field(min_length=1)], ...] = ()
     exclude: tuple[Annotated[dict[str, Any], Field(min_length=1)], ...] = ()
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, strict=True)], ...], Field(min_length=1)] = (0,)
 
 
 class Experiment(_Strict):

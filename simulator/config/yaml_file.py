@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,22 @@ from simulator.errors import InputError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 MOST_VALUES = 100_000
+
+
+class Loader(yaml.SafeLoader):
+    """The safe loader, to which 5e9 and 1e-4 are numbers, as in YAML 1.2: to YAML 1.1 they are words."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts quotes around a word that the loader would take for a number."""
+
+
+for kind in (Loader, _Dumper):
+    kind.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
+    )
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,7 @@ class Document:
 class _Reader:
     """Builds plain data from YAML nodes and remembers lines; refuses duplicate keys."""
 
-    def __init__(self, path: Path, loader: yaml.SafeLoader) -> None:
+    def __init__(self, path: Path, loader: Loader) -> None:
         self.path, self.loader = path, loader
         self.lines: dict[Path_, int] = {}
         self.open: set[int] = set()
@@ -95,7 +112,7 @@ def read_yaml(path: str | Path) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"cannot be read as text: {error}") from None
     try:
-        loader = yaml.SafeLoader(text)
+        loader = Loader(text)
         reader = _Reader(path, loader)
         node = loader.get_single_node()
         built = {} if node is None else reader.build(node)
@@ -110,6 +127,12 @@ def read_yaml(path: str | Path) -> Document:
     if not isinstance(built, dict):
         raise InputError(f"{path}:1", "not a mapping", "the file holds 'key: value' lines")
     return Document(path, built, reader.lines)
+
+
+def dump_yaml(data: Mapping[str, Any], width: int = 100) -> str:
+    """Return plain data as YAML that ``read_yaml`` reads back the same."""
+    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
+    return text
 
 
 def load_yaml(path: str | Path, model: type[M]) -> M:

@@ -10,9 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from simulator import __version__
+from simulator.config.yaml_file import dump_yaml
 from simulator.results import MANIFEST
 from simulator.tune.findings import Findings, Pair
 
@@ -55,7 +54,7 @@ def best_yaml(found: Findings) -> str:
     comment = (
         f"# {subject.name}, as `moesim tune` (moesim {__version__}) found it best: report.md says what for.\n"
     )
-    return comment + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    return comment + dump_yaml(data)
 
 
 def markdown(found: Findings) -> str:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from simulator import __version__
+from simulator.config.yaml_file import dump_yaml
 from simulator.errors import InputError
 from simulator.plots.save import write
 from simulator.results import MANIFEST, check_output, file_sha256, fresh_folder
@@ -75,7 +75,7 @@ def validate_phone(
         (folder / "validation-phone.md").write_text(page, encoding="utf-8")
         if fitted:
             profile = fitted_profile(parameters, f"moesim validate phone: fitted on {parts[0].tokens}")
-            text = yaml.safe_dump(profile, sort_keys=False, allow_unicode=True, width=120)
+            text = dump_yaml(profile, width=120)
             (folder / "oneplus-15r-fitted.yaml").write_text(text, encoding="utf-8")
         manifest = {"moesim_version": __version__, "config_sha256": digest, "runs": names}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
