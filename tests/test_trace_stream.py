@@ -231,6 +231,19 @@ def test_damaged_footers_and_page_headers_never_crash(data: st.DataObject) -> No
                 one_line(error)
 
 
+def test_a_damaged_page_header_never_shortens_a_trace(tmp_path: Path) -> None:
+    """A page that says it holds nothing ends its column: what is read is all of the trace, or refused."""
+    write_trace(trace := random_trace(7, ahead=1, extras=True), tmp_path / "t")
+    whole = (tmp_path / "t").read_bytes()
+    for at in range(4, 120):
+        for value in (0, 1):
+            (tmp_path / "t").write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+            try:
+                assert sum(chunk.n_tokens for chunk in read_chunks(tmp_path / "t", 2)) == trace.n_tokens
+            except InputError as error:
+                one_line(error)
+
+
 def compact(*fields: tuple[int, bytes]) -> Compact:
     """Return a reader of a struct whose fields, one after another, have these types and bytes."""
     return Compact(b"".join(bytes([0x10 | kind]) + value for kind, value in fields) + b"\0")

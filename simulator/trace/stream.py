@@ -30,14 +30,18 @@ def read_chunks(path: str | os.PathLike[str], most_tokens: int | None = None) ->
     Errors: as ``read_trace``, at the chunk with the first fault.
     """
     where = str(path)
-    seam = Seam(where)
+    seam, seen = Seam(where), 0
     with open_trace(path) as opened:
         tokens = most_tokens or max(CHUNK_BYTES // opened.token_bytes, 1)
         for table in _tables(opened, tokens):
             chunk = from_table(table, opened.header, where)
             validate(chunk)
             seam.check(chunk)
+            seen += chunk.n_tokens
             yield chunk
+        if seen != opened.n_tokens:  # a damaged page may pass for the end of its column
+            what = f"not a whole Parquet file ({seen:,} of {opened.n_tokens:,} tokens)"
+            raise InputError(where, what, "it may be truncated: write it again")
 
 
 def read_sequences(path: str | os.PathLike[str]) -> Iterator[Trace]:
