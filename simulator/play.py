@@ -79,6 +79,7 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
     flags: dict[str, Value] = {
         "trace_synthetic": str(inputs.trace.header.synthetic).lower(),
         "hardware_measured": str(_measured(inputs.hardware)).lower(),
+        "knows_future": str("future" in run.needs).lower(),
         "assumed": " | ".join(dict.fromkeys(assumed)),
         "warnings": " | ".join(_warnings(inputs, run)),
     }

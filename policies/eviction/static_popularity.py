@@ -11,7 +11,6 @@ from policies.eviction.heap import LazyHeap
 class StaticPopularity(Eviction):
     """Starts with the experts that the training trace used most and evicts those that it used least."""
 
-    needs = frozenset({"future"})  # unless a training trace is named, popularity is counted in this one
     cite = "Kamahori et al., Fiddler, ICLR 2025, arXiv 2402.07033 (experts placed by popularity)"
 
     def __init__(self) -> None:

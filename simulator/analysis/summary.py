@@ -61,6 +61,14 @@ def need(frame: pd.DataFrame, columns: Iterable[str], where: str) -> None:
             raise InputError(where, "two runs have the same number", HINT)
 
 
+def knows_future(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Return for each run whether it knows the future: such runs are bounds, which nothing ranks."""
+    import pandas as pd
+
+    said = frame.get("knows_future", pd.Series("", frame.index))
+    return said.astype(str).str.lower().eq("true")
+
+
 def swept(frame: pd.DataFrame) -> list[str]:
     """Return the columns of swept keys: with a dot, or between the cache sizes and the metrics."""
     names = list(frame.columns)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simulator.analysis.groups import FACETS, PANEL, SERIES, SIZE, group, shown
+from simulator.analysis.summary import knows_future
 from simulator.plots.bars import digits
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ RANKED = (
     ("throughput_tokens_per_second", "prompt and decoded tokens/s"),
 )
 EXACT, HITS = "gate_mass_high", "hit_rate"
-FORESIGHT = ("belady", "belady-bypass", "oracle")
-"""Built-in policies that see each use before it comes: bounds, and nothing that a machine could run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +58,11 @@ class Answer:
         return Counter(row.system for row in self.rows).most_common()
 
 
-def foresees(values: Mapping[str, Any]) -> bool:
-    """Return whether a run's resolved experiment has a policy that knows the future."""
-    policies = [value for key, value in values.items() if key.startswith("policies.")]
-    return any((one.get("name") if isinstance(one, dict) else one) in FORESIGHT for one in policies)
-
-
-def answer(summary: pd.DataFrame, configs: Sequence[Mapping[str, Any]]) -> Answer:
-    """Return the fastest run of each panel and size; runs that only their seed tells apart are averaged.
-
-    ``configs`` has each run's resolved experiment by dotted key.
-    """
-    bound = [foresees(values) for values in configs]
-    bounds = [] if all(bound) else list(dict.fromkeys(summary["system"][bound]))
-    groups = group(summary if all(bound) else summary[[not one for one in bound]])
+def answer(summary: pd.DataFrame) -> Answer:
+    """Return the fastest run of each panel and size; runs that only their seed tells apart are averaged."""
+    bound = knows_future(summary)
+    bounds = [] if bound.all() else list(dict.fromkeys(summary["system"][bound]))
+    groups = group(summary if bound.all() else summary[~bound])
     wanted = [name for name in (*(name for name, _ in RANKED), EXACT, HITS) if _numeric(groups.runs, name)]
     data = shown(groups, wanted)
     ranked = next(

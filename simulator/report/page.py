@@ -79,7 +79,7 @@ def page(results: Results) -> str:
         name=first.get("name") or results.folder.resolve().name,
         question=first.get("description") or "",
         shared=shared(summary),
-        answer=answer(summary, [config.values for config in results.configs]),
+        answer=answer(summary),
         caveats=caveats(summary, results.manifest),
         notes=notes(summary),
         columns=table,
