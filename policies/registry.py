@@ -14,6 +14,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
+from inspect import Parameter, signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -119,6 +120,13 @@ def create(axis: str, spec: str | Mapping[str, Any], where: str | None = None) -
     if not isinstance(name, str):
         raise InputError(where, "the policy has no name", "write 'lru', or '{name: lfu, PARAMETER: ...}'")
     return construct(_find(axis, name, where), name, given, where)
+
+
+def defaults(axis: str, spec: str | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a policy that need not be given, with their values. Errors: as ``create``."""
+    name = spec if isinstance(spec, str) else spec["name"]
+    known = signature(_find(axis, name, f"policies.{axis}")).parameters.items()
+    return {name: declared.default for name, declared in known if declared.default is not Parameter.empty}
 
 
 def check_needs(policy: Policy, trace: Trace, trace_name: str) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from simulator.errors import InputError
 from simulator.library import Library
 from simulator.play import Played, play, prepare
 from simulator.sweep import RunSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Elsewhere:
         """Check runs, in order."""
         from joblib import delayed
 
-        yield from self.parallel(return_as="generator")(delayed(check)(spec) for spec in specs)
+        yield from _quietly(self.parallel(return_as="generator")(delayed(check)(spec) for spec in specs))
 
     def executes(
         self, specs: Sequence[RunSpec], share: Callable[[int, int], None]
@@ -92,9 +95,21 @@ class Elsewhere:
         from joblib import delayed
 
         jobs = (delayed(_placed)(i, spec) for i, spec in enumerate(specs))
-        for done, (i, outcome) in enumerate(self.parallel(return_as="generator_unordered")(jobs), start=1):
+        ended = _quietly(self.parallel(return_as="generator_unordered")(jobs))
+        for done, (i, outcome) in enumerate(ended, start=1):
             share(done - 1, 1000)
             yield i, outcome
+
+
+def _quietly(outcomes: Generator[T, None, None]) -> Iterator[T]:
+    """Yield outcomes; where nobody wants the rest, stop without joblib's warning that they are lost."""
+    try:
+        for outcome in outcomes:  # noqa: UP028 - `yield from` would stop them with the warning
+            yield outcome
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            outcomes.close()
 
 
 def _placed(i: int, spec: RunSpec) -> tuple[int, Played | Failure]:

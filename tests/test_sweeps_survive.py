@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -209,10 +210,12 @@ def test_a_finished_sweep_is_not_run_again(
 
 
 def test_a_point_that_is_wrong_is_refused_by_processes_too(experiment: Path, tmp_path: Path) -> None:
-    sets = ["sweep={grid: {memory.gpu_expert_cache: [1 GiB, 60 GiB]}}"]
-    with pytest.raises(InputError, match="60 GiB"):
+    sets = ["sweep={grid: {memory.gpu_expert_cache: [60 GiB, 1 GiB, 2 GiB, 3 GiB]}}"]
+    loud = warnings.catch_warnings(record=True, action="always")
+    with loud as said, pytest.raises(InputError, match="60 GiB"):
         run_experiment(str(experiment), sets, tmp_path / "out", HowToRun(backend=Backend(jobs=2)))
     assert list(tmp_path.iterdir()) == []
+    assert [str(one.message) for one in said] == []  # joblib warns of what it was not asked to finish
 
 
 def test_what_others_put_into_the_results_stays(

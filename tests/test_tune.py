@@ -114,6 +114,20 @@ def test_the_same_search_gives_the_same_bytes_and_the_best_of_its_trials(
     assert found.training == Pair(scores[0], min(scores))
 
 
+def test_what_learns_from_the_trace_is_in_a_search_what_it_is_in_a_run(
+    write: Callable[..., str], tmp_path: Path
+) -> None:
+    """Also where not all sequences are replayed: HOBBIT's thresholds are quantiles of the whole file."""
+    choice = Cut(sequences=parse_ranges("", "0:4"), phase="decode", positions=parse_ranges("", "0:60"))
+    (short,) = cut([read_trace(ROOT / "traces" / "olmoe-mini.parquet")], choice, "olmoe-mini")
+    write_trace(short, tmp_path / "t.parquet")
+    tune = {"parameters": {"runtime.parts": {"low": 1, "high": 2}}, "minimise": "miss_penalty", "trials": 1}
+    whole = {"model": "olmoe-1b-7b", "trace": str(tmp_path / "t.parquet"), "system": "hobbit", "policies": {}}
+    path = write(tune, **whole, workload={"max_sequences": 2}, precision={"experts": ["main", "int2"]})
+    found, _ = tune_experiment(path, [], tmp_path / "out")
+    assert mean(run_experiment(path, [], tmp_path / "run"), "miss_penalty") == found.all.before
+
+
 def test_best_yaml_gives_what_the_report_says_of_all_sequences(
     write: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -165,6 +179,7 @@ def test_a_policy_that_the_system_names_can_be_tuned_and_so_can_choices(
     assert best["runtime"] == {"overhead": {"per_pass": "0 ms"}}
     assert "tune" not in best
     assert found.maximise
+    assert rows(tmp_path / "out")[0]["policies.eviction.lru"] == "0.25"  # the policy's default
     assert found.training.after == max(trial.score or 0 for trial in found.trials)
 
 

@@ -32,8 +32,9 @@ def split(n: int, held_out: float) -> tuple[list[int], list[int]]:
 class Part(Library):
     """A library whose replayed traces have only some of their sequences; the rest is the ``whole`` one's.
 
-    Of what a run replays (``workload.max_sequences``), those that ``choose`` says. Training traces stay
-    whole. Belady's bound is left out: it costs more than a run, and no search looks at it.
+    Of what a run replays (``workload.max_sequences``), those that ``choose`` says; where these are all, the
+    run is that of ``moesim run``. Training traces stay whole. Belady's bound is left out: it costs more than
+    a run, and no search looks at it.
     """
 
     def __init__(self, whole: Library, choose: Choose) -> None:
@@ -51,9 +52,11 @@ class Part(Library):
         """Return what a run needs, with its part of the trace."""
         inputs, path = super().inputs(spec)
         experiment = spec.experiment
+        chosen = self.sequences(spec)
+        if chosen == sequences(self, spec):
+            return inputs, path
         key = experiment.trace, experiment.workload.max_sequences
         if key not in self.parts:
-            chosen = self.sequences(spec)
             self.parts[key] = take(inputs.trace, np.isin(inputs.trace.sequence, chosen))
         return replace(inputs, trace=self.parts[key]), path
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from policies.registry import AXES, defaults
 from simulator.config.extends import inherit
 from simulator.config.points import NOT_SWEPT
 from simulator.config.tune import Tune
@@ -45,9 +46,18 @@ class Subject:
         return data
 
     def as_it_is(self) -> Values:
-        """Return the present values of what is searched, where file, system or schema say them."""
+        """Return the present values of what is searched, where file, system, schema or policy say them."""
         resolved = self.specs[0].experiment.model_dump(mode="json")
-        there = {key: _at(self.document.data, key, _at(resolved, key)) for key in self.space.settings}
+        named = [(axis, spec) for axis, spec in resolved["policies"].items() if axis in AXES and spec]
+        known = {
+            f"policies.{axis}.{name}": value
+            for axis, spec in named
+            for name, value in defaults(axis, spec).items()
+        }
+        there = {
+            key: _at(self.document.data, key, _at(resolved, key, known.get(key)))
+            for key in self.space.settings
+        }
         return {key: value for key, value in there.items() if value is not None}
 
 
