@@ -53,6 +53,6 @@ def phone(
     pair = (fit_trace, fit_metrics) if fit_trace and fit_metrics else None
     done = validate_phone(out, pair, list(zip(traces, measured, strict=True)), fit_tokens, force=force)
     for row in done.rows:
-        if row["predictor"] == "simulated":
+        if row["predictor"] == "simulated" and row["median"] == row["median"]:  # not NaN: none was above 0
             print(f"{row['part']}, {row['quantity']}: median error {float(str(row['median'])):.1%}")
     print(f"results: {out}")

@@ -1,4 +1,4 @@
-"""Prediction beside measurement: accuracy by part of a run, and what the error of wall time is made of."""
+"""Prediction beside measurement: the tokens of a part of a run, and the accuracy of each quantity."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from simulator.validate.accuracy import Floats, accuracy
+from simulator.validate.accuracy import Accuracy, Floats, accuracy
 from simulator.validate.phone import Predicted
-from simulator.validate.phone_fit import Fitted
+from simulator.validate.phone_baselines import UNTOLD
 from simulator.validate.recorded import Recorded
 
-NEIGHBOURS = 15  # tokens whose median is the level of compute time around a token
 QUANTITIES = {
     "stall_ms": "stall",
     "mgmt_ms": "management",
@@ -22,11 +21,6 @@ QUANTITIES = {
     "wall_ms": "wall",
 }
 """What is compared, by its column; the walls are sums, one with recorded and one with fitted compute."""
-UNTOLD = {
-    "line": ("read_bytes",),  # what it starts from
-    "policy: recorded": ("stall_ms", "mgmt_ms"),  # evicts at no cost: management is in the stalls instead
-}
-"""What a predictor does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +41,6 @@ class Part:
     def title(self) -> str:
         """Return what tables and figures call it."""
         return f"{self.tokens} (fitted on)" if self.fitted else self.tokens
-
-
-def line(recorded: Recorded, simulated: Predicted, fitted: Fitted) -> Predicted:
-    """Return the straight lines through the recorded bytes; compute and bytes are the simulated ones."""
-    (a, b), (c, d) = fitted.line["stall_ms"], fitted.line["mgmt_ms"]
-    x = recorded.columns["read_bytes"]
-    return Predicted(a + b * x, c + d * x, simulated.compute_ms, simulated.read_bytes)
 
 
 def tokens(part: Part, predicted: Predicted) -> pd.DataFrame:
@@ -84,30 +71,21 @@ def tokens(part: Part, predicted: Predicted) -> pd.DataFrame:
 
 
 def accuracies(part: Part, predictions: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
-    """Return a row for each quantity and predictor (the keys), worst median error first."""
+    """Return a row for each quantity and predictor (the keys), worst median error first.
+
+    Tokens that measured 0 of a quantity (nothing was read) have no relative error: the row is about the
+    others, and ``zero_tokens`` says how many there are. NaN where all are 0.
+    """
     rows: list[dict[str, object]] = []
     for predictor, table in predictions.items():
         for name, quantity in QUANTITIES.items():
             if name in UNTOLD.get(predictor, ()):
                 continue
-            measured = table[f"measured_{name}"].to_numpy(np.float64)
-            found = accuracy(table[f"predicted_{name}"].to_numpy(np.float64), measured)
-            rows.append({"part": part.title, "quantity": quantity, "predictor": predictor, **asdict(found)})
-    return sorted(rows, key=lambda row: -float(str(row["median"])))
-
-
-def error_shares(table: pd.DataFrame) -> dict[str, float]:
-    """Return what the error of wall time consists of: mean absolute ms a token.
-
-    Compute is parted into its level (the median of the tokens around, which moves with the clock) and
-    its bursts above or below that level (page faults, other processes).
-    """
-    compute = table["measured_compute_ms"]
-    level = compute.rolling(NEIGHBOURS, center=True, min_periods=1).median()
-    parts = {
-        "level of compute": level - table["predicted_compute_ms"],
-        "bursts of compute": compute - level,
-        "stall": table["measured_stall_ms"] - table["predicted_stall_ms"],
-        "management": table["measured_mgmt_ms"] - table["predicted_mgmt_ms"],
-    }
-    return {name: float(values.abs().mean()) for name, values in parts.items()}
+            told = table[table[f"measured_{name}"] > 0]
+            measured, predicted = (
+                told[f"{who}_{name}"].to_numpy(np.float64) for who in ("measured", "predicted")
+            )
+            found = accuracy(predicted, measured) if len(told) else Accuracy(*[np.nan] * 5)
+            key = {"part": part.title, "quantity": quantity, "predictor": predictor}
+            rows.append({**key, **asdict(found), "zero_tokens": len(table) - len(told)})
+    return sorted(rows, key=lambda row: -np.nan_to_num(float(str(row["median"]))))

@@ -43,18 +43,24 @@ def fit(
 ) -> Fit:
     """Fit positive parameters so that ``predict(values)`` [T] is near ``measured`` [T].
 
-    ``bounds`` are the lowest and the highest values. Errors: InputError without scipy.
+    ``bounds`` are the lowest and the highest values. Tokens that measured 0 have no relative residual and
+    are left out. Errors: InputError without scipy, or with fewer tokens than parameters.
     """
     try:
         from scipy.optimize import least_squares
     except ImportError:
         raise InputError("validate", "needs scipy", "pip install 'moesim[validate]'") from None
 
+    told = measured > 0
+    if told.sum() < len(start):
+        raise InputError(
+            "validate", f"{told.sum()} tokens above 0 for {len(start)} parameters", "fit on more tokens"
+        )
     first = np.array(start)
     low, high = (np.log(np.array(values) / first) for values in bounds)
 
     def residuals(x: Floats) -> Floats:
-        return (predict(first * np.exp(x)) / measured - 1) / SCALE
+        return (predict(first * np.exp(x))[told] / measured[told] - 1) / SCALE
 
     def slope(x: Floats) -> Floats:
         ends = [(residuals(x + STEP / 2 * unit), residuals(x - STEP / 2 * unit)) for unit in np.eye(len(x))]

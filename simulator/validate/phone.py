@@ -90,19 +90,31 @@ class Phone:
         return int((self.recorded.trace.phase == 1).sum()) - len(self.recorded)
 
 
-def fitted_profile(p: Parameters, source: str) -> dict[str, Any]:
-    """Return the shipped profile with these parameters, as its file would have it; ``source`` says whence."""
+def fitted_profile(p: Parameters, source: str, *, lanes_limit: bool = False) -> dict[str, Any]:
+    """Return the shipped profile with these parameters, as its file would have it; ``source`` says whence.
+
+    ``lanes_limit``: the rate of all lanes is only known to be no less than theirs.
+    """
     hardware = _shipped()[1]
     profile: dict[str, Any] = hardware.model_dump(mode="json", exclude_none=True)
+    name, costs = hardware.name, f"per_pass {p.per_pass / 1e6:.3f} ms, evict_rate {p.evict / 1e9:.3f} GB/s"
+    profile |= {
+        "name": f"{name}-fitted",
+        "title": f"{hardware.title}, rates fitted",
+        "notes": f"{source}: the rates of compute, of flash and of the copy after a read. All else is that "
+        f"of {name}, assumptions included. Management was fitted with them and belongs in an experiment's "
+        f"runtime.overhead: {costs}.",
+    }
 
-    def rate(value: float) -> dict[str, Any]:
-        return {"value": f"{round(value)} B/s", "measured": True, "source": source}
+    def rate(value: float, source: str = source, *, measured: bool = True) -> dict[str, Any]:
+        return {"value": f"{round(value)} B/s", "measured": measured, "source": source}
 
+    total = f"{source}: at least this, the lanes limited" if lanes_limit else source
     efficiency = hardware.main_unit.bandwidth_efficiency.value
     profile["compute"]["cpu"]["memory_bandwidth"] = rate(p.compute / efficiency)
     profile["links"][LINK] |= {
         "lane_bandwidth": rate(p.lane),
-        "bandwidth": rate(p.total),
+        "bandwidth": rate(p.total, total, measured=not lanes_limit),
         "copy_after_read": rate(p.copy),
     }
     return profile

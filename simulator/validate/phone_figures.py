@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 FORMS = ("pdf", "png")
 LOOKS = {"simulated": ("o", COLOURS[0]), "line": ("x", COLOURS[1])}  # who tells stalls on their own
 PANEL = 2.2
+TOKENS = re.compile(r" [0-9]+-[0-9]+( \(fitted on\))?$")  # of a part, behind the run's name
 Tables = Mapping[str, Mapping[str, pd.DataFrame]]
 """By the title of a part, then by predictor: the rows of its tokens."""
 
@@ -53,18 +55,17 @@ def _scatter(tables: Tables) -> Figure:
 def _residuals(tables: Tables) -> Figure:
     runs: dict[str, list[pd.DataFrame]] = {}
     for title, predictions in tables.items():
-        runs.setdefault(title.split(" ")[0], []).append(predictions["simulated"])
+        runs.setdefault(TOKENS.sub("", title), []).append(predictions["simulated"])
     figure, axes = panels(2 * len(runs), len(runs), PAGE, PANEL * 0.8)
     handles: dict[str, Any] = {}
     for column, (run, parts) in enumerate(runs.items()):
         table = pd.concat(parts)
         upper, lower = axes[column], axes[column + len(runs)]
         for name, look in (("stall", 0), ("mgmt", 2)):
-            error = table[f"predicted_{name}_ms"] / table[f"measured_{name}_ms"] - 1
+            told = table[table[f"measured_{name}_ms"] > 0]
+            error = told[f"predicted_{name}_ms"] / told[f"measured_{name}_ms"] - 1
             label = {"mgmt": "management"}.get(name, name)
-            handles[label] = upper.plot(table["token"], 100 * error, ".", color=COLOURS[look], markersize=3)[
-                0
-            ]
+            handles[label] = upper.plot(told["token"], 100 * error, ".", color=COLOURS[look], markersize=3)[0]
         upper.axhline(0, color="black", linewidth=0.6)
         upper.set(title=run, ylabel="error, %")
         handles["recorded compute"] = lower.plot(

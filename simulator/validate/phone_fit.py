@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from simulator.errors import InputError
 from simulator.validate.accuracy import Floats
 from simulator.validate.fit import REPLICAS, fit
 from simulator.validate.phone import LANES, Parameters, Phone, shipped_parameters
@@ -19,14 +20,15 @@ CONFIDENCE = (0.05, 0.95)
 class Fitted:
     """The parameters, and the 90 % interval of each by its name; ``line`` are intercept and slope by column.
 
-    ``lanes_limit``: all lanes together were not found slower than each alone, so ``total`` is only known
-    to be no less than theirs.
+    ``mean_ms`` are the mean waits by column. ``lanes_limit``: all lanes together were not found slower
+    than each alone, so ``total`` is only known to be no less than theirs.
     """
 
     parameters: Parameters
     interval: dict[str, tuple[float, float]]
     lanes_limit: bool
     line: dict[str, tuple[float, float]]
+    mean_ms: dict[str, float]
 
 
 def fit_phone(recorded: Recorded) -> Fitted:
@@ -37,7 +39,12 @@ def fit_phone(recorded: Recorded) -> Fitted:
     """
     columns, phone = recorded.columns, Phone(recorded)
     compute, computes = _median(phone.token_bytes / columns["compute_ms"] * 1e3)
-    lane, lanes = _median(columns["read_bytes"] / columns["io_ms"] * 1e3)
+    reading = (columns["read_bytes"] > 0) & (columns["io_ms"] > 0)
+    if not reading.any():
+        raise InputError(
+            recorded.name, "no token to fit on read from flash", "a cache that does not hold all"
+        )
+    lane, lanes = _median(columns["read_bytes"][reading] / columns["io_ms"][reading] * 1e3)
     start = replace(shipped_parameters(), compute=compute, lane=lane, total=LANES * lane)
     # At 1 GB/s evicting a byte costs a nanosecond: management is then the bytes evicted.
     evicted_mb = phone.predict(replace(start, per_pass=0, evict=GB)).mgmt_ms
@@ -63,9 +70,13 @@ def fit_phone(recorded: Recorded) -> Fitted:
         "per_pass": management.replicas[:, 0] * 1e6,
         "evict": GB / management.replicas[:, 1],
     }
-    line = {name: _line(columns["read_bytes"], columns[name]) for name in ("stall_ms", "mgmt_ms")}
+    waits = ("stall_ms", "mgmt_ms")
     return Fitted(
-        flash(stall.values), {k: _interval(v) for k, v in replicas.items()}, bool(stall.held[0]), line
+        flash(stall.values),
+        interval={name: _interval(values) for name, values in replicas.items()},
+        lanes_limit=bool(stall.held[0]),
+        line={name: _line(columns["read_bytes"], columns[name]) for name in waits},
+        mean_ms={name: float(columns[name].mean()) for name in waits},
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from simulator.errors import InputError
 from simulator.plots.save import write
 from simulator.results import MANIFEST, check_output, file_sha256, fresh_folder
 from simulator.validate import phone_figures, phone_report
-from simulator.validate.compare import Part, accuracies, line, tokens
-from simulator.validate.phone import Parameters, Phone, Predicted, fitted_profile, shipped_parameters
-from simulator.validate.phone_fit import Fitted, fit_phone
-from simulator.validate.recorded import Recorded, read_recorded
+from simulator.validate.compare import Part, accuracies, tokens
+from simulator.validate.phone import fitted_profile, shipped_parameters
+from simulator.validate.phone_baselines import SIMULATED, predictions
+from simulator.validate.phone_fit import fit_phone
+from simulator.validate.recorded import read_recorded
 
 LEAST_TOKENS = 8
 Pair = tuple[Path, Path]
@@ -61,31 +63,54 @@ def validate_phone(
     parts = [Part(run, 0, len(run)) for run in runs]
     if fitted:
         parts[:1] = [Part(runs[0], 0, fit_tokens, fitted=True), Part(runs[0], fit_tokens, len(runs[0]))]
-    predicted = {run.name: _predictions(run, parameters, fitted) for run in runs}
+    predicted = {run.name: predictions(run, parameters, fitted) for run in runs}
     tables = {
         part.title: {name: tokens(part, found) for name, found in predicted[part.recorded.name].items()}
         for part in parts
     }
-    rows = [row for part in parts for row in accuracies(part, tables[part.title])]
-    page = phone_report.page(parts, tables, rows, parameters, fitted)
+    found = {part.title: accuracies(part, tables[part.title]) for part in parts}
+    parts = worst_first(parts, found)
+    rows = [row for part in parts for row in found[part.title]]
+    command = _command(fit_on, others, fit_tokens)
+    page = phone_report.page(command, parts, tables, rows, parameters, fitted)
     with fresh_folder(out) as folder:
         write(folder / "figures", phone_figures.draw(tables))
         pd.DataFrame(rows).to_csv(folder / "accuracy.csv", index=False, lineterminator="\n")
         _long(tables).to_csv(folder / "tokens.csv", index=False, lineterminator="\n")
         (folder / "validation-phone.md").write_text(page, encoding="utf-8")
         if fitted:
-            profile = fitted_profile(parameters, f"moesim validate phone: fitted on {parts[0].tokens}")
+            source = f"fitted by moesim validate phone {__version__} on {parts[-1].tokens}"
+            profile = fitted_profile(parameters, source, lanes_limit=fitted.lanes_limit)
             text = dump_yaml(profile, width=120)
-            (folder / "oneplus-15r-fitted.yaml").write_text(text, encoding="utf-8")
+            (folder / f"{profile['name']}.yaml").write_text(text, encoding="utf-8")
         manifest = {"moesim_version": __version__, "config_sha256": digest, "runs": names}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return Validation(rows, page)
 
 
-def _predictions(run: Recorded, parameters: Parameters, fitted: Fitted | None) -> dict[str, Predicted]:
-    simulated = Phone(run).predict(parameters)
-    found = {"simulated": simulated, "policy: recorded": Phone(run, "recorded").predict(parameters)}
-    return found | ({"line": line(run, simulated, fitted)} if fitted else {})
+def worst_first(parts: Sequence[Part], rows: Mapping[str, list[dict[str, object]]]) -> list[Part]:
+    """Return the parts by the median error of their wall time, the one fitted on last."""
+
+    def wall(part: Part) -> float:
+        return next(
+            float(str(row["median"]))
+            for row in rows[part.title]
+            if (row["quantity"], row["predictor"]) == ("wall", SIMULATED)
+        )
+
+    return sorted(parts, key=lambda part: (part.fitted, -wall(part), part.title))
+
+
+def _command(fit_on: Pair | None, others: Sequence[Pair], fit_tokens: int) -> str:
+    """Return the command line by the names of its files, an option a line."""
+    lines = ["moesim validate phone -o OUT"]
+    if fit_on:
+        trace, metrics = (shlex.quote(path.name) for path in fit_on)
+        lines.append(f"--fit-trace {trace} --fit-metrics {metrics} --fit-tokens {fit_tokens}")
+    for pair in others:
+        trace, metrics = (shlex.quote(path.name) for path in pair)
+        lines.append(f"--trace {trace} --metrics {metrics}")
+    return " \\\n    ".join(lines)
 
 
 def _long(tables: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
@@ -98,5 +123,5 @@ def _long(tables: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
 
 def _digest(pairs: Sequence[Pair], fit_tokens: int) -> str:
     """Return a hash of all that decides the results."""
-    parts = [__version__, fit_tokens, [[file_sha256(path) for path in pair] for pair in pairs]]
+    parts = [__version__, fit_tokens, [[(path.name, file_sha256(path)) for path in pair] for pair in pairs]]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -5,6 +5,7 @@ The recorded runs are BigMoeOnEdge's (../shared/traces/README.md); the small one
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,20 +15,26 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from simulator import __version__
 from simulator.cli import app
 from simulator.config.yaml_file import load_yaml
 from simulator.errors import InputError
 from simulator.hardware import HardwareProfile
+from simulator.model.load import TraceModel
 from simulator.validate.accuracy import accuracy
-from simulator.validate.compare import error_shares
-from simulator.validate.phone import LANES, Parameters, Phone
+from simulator.validate.compare import Part
+from simulator.validate.phone import LANES, Parameters, Phone, Predicted
+from simulator.validate.phone_baselines import no_overlap
 from simulator.validate.phone_fit import fit_phone
+from simulator.validate.phone_run import worst_first
 from simulator.validate.recorded import Recorded, read_recorded
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"
 TRUE = Parameters(compute=15e9, lane=0.7e9, total=2.4e9, copy=4e9, per_pass=1.5e6, evict=9e9)
 N_LAYERS, N_EXPERTS, TOP_K, TOKENS = 6, 16, 4, 40
+EXPERT_BYTES = 3059712
+READ = N_LAYERS * TOP_K * EXPERT_BYTES  # a token's, if it misses all
 SUMMARY = "# summary tokens=40 cache_budget_MiB=100.0"
 COLUMNS = "step,steps,wall_ms,io_ms,compute_ms,read_bytes,cache_hit_pct,stall_ms,mgmt_ms,majflt,cpu_ms"
 
@@ -87,35 +94,86 @@ def test_the_document_is_what_the_command_writes(folder: Path) -> None:
 
 
 @needs_recorded
-def test_the_fitted_profile_is_a_profile(folder: Path) -> None:
-    link = load_yaml(folder / "oneplus-15r-fitted.yaml", HardwareProfile).links["ssd_to_cpu"]
+def test_the_fitted_profile_says_what_it_is(folder: Path) -> None:
+    profile = load_yaml(folder / "oneplus-15r-fitted.yaml", HardwareProfile)
+    assert profile.name == "oneplus-15r-fitted"
+    assert profile.notes.startswith("fitted by moesim validate phone")
+    assert "on qwen 1-64" in profile.notes
+    link = profile.links["ssd_to_cpu"]
     assert link.lane_bandwidth is not None
     assert link.lane_bandwidth.measured
     assert link.bandwidth.value == pytest.approx(LANES * link.lane_bandwidth.value, rel=0.01)
+    assert not link.bandwidth.measured  # the lanes limit: only a lower bound is known
+
+
+@needs_recorded
+def test_what_the_overlap_explains_and_what_it_does_not(folder: Path) -> None:
+    def stall(part: str, predictor: str) -> float:
+        return float(row(folder, part, "stall", predictor)["median"])
+
+    assert stall("qwen 65-128", "no overlap") >= 0.3
+    assert stall("gptoss 1-64", "no overlap") <= stall("gptoss 1-64", "simulated")
+    assert stall("gptoss 1-64", "compute as recorded") >= 0.4
+    page = (folder / "validation-phone.md").read_text(encoding="utf-8")
+    said = page[page.index("### gptoss") : page.index("### qwen 65-128")]
+    assert "supports the rates of lanes and\ncopies, **not** what overlaps what" in said
+    assert page.count("**not** what overlaps what") == 1
+
+
+@needs_recorded
+def test_a_constant_wait_shows_how_easy_wall_with_recorded_compute_is(folder: Path) -> None:
+    for part, r2 in (("gptoss 1-64", 0.986), ("qwen 65-128", 0.785)):
+        found = row(folder, part, "wall, recorded compute", "constant")
+        assert found["r2"] == pytest.approx(r2, abs=0.001)  # by hand, from the metrics alone
+
+
+@needs_recorded
+def test_the_page_says_how_it_came_about(folder: Path) -> None:
+    page = (folder / "validation-phone.md").read_text(encoding="utf-8")
+    for said in (
+        f"moesim {__version__}",
+        "--fit-trace qwen.route.csv --fit-metrics qwen.metrics.csv --fit-tokens 64",
+        "--trace gptoss.route.csv --metrics gptoss.metrics.csv",
+        "in sight; no\nparameter was fitted on a token outside",
+        "a clock that changes behind them is not in the interval of compute",
+        "qwen: a step after token 78, 83.2 → 94.5 ms",
+        "gptoss: no step",
+    ):
+        assert said in page
+    titles = ["### gptoss 1-64", "### qwen 65-128", "### qwen 1-64 (fitted on)"]
+    assert sorted(titles, key=page.index) == titles  # worst wall time first, fitted last
+
+
+def test_the_figure_in_the_document_is_there_and_small() -> None:
+    page = (ROOT / "docs" / "background" / "validation.md").read_text(encoding="utf-8")
+    assert "](../figures/validation-phone-residuals.png)" in page
+    assert (ROOT / "docs" / "figures" / "validation-phone-residuals.png").stat().st_size < 150_000
 
 
 # -- on what is made here -----------------------------------------------------------------------------
 
 
 def write_run(folder: Path, columns: dict[str, np.ndarray] | None = None) -> tuple[Path, Path]:
-    """Write a run of a small model; every token misses some experts."""
+    """Write a run of a small model; every token misses some experts (the same bytes for each)."""
+    ones = np.ones(TOKENS)
+    c = columns or {
+        **dict.fromkeys(("wall_ms", "io_ms", "compute_ms", "stall_ms", "mgmt_ms"), ones),
+        "read_bytes": READ * ones,
+    }
+    missed = [0, *(c["read_bytes"] / (N_LAYERS * TOP_K))]
     rng = np.random.default_rng(1)
     lines = [
         "# route_trace v1",
         f"# model=/x/small.gguf arch=x n_layer={N_LAYERS} n_expert={N_EXPERTS} n_expert_used={TOP_K}",
-        *(f"# layer={layer} expert_bytes=3059712 dense_bytes=11953152" for layer in range(N_LAYERS)),
+        *(f"# layer={layer} expert_bytes={EXPERT_BYTES} dense_bytes=11953152" for layer in range(N_LAYERS)),
         "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes",
     ]
     for step in range(TOKENS + 1):
         for layer in range(N_LAYERS):
             for slot, expert in enumerate(rng.permutation(N_EXPERTS)[:TOP_K]):
-                lines.append(f"0,{int(step > 0)},{step},{layer},{slot},{expert},0.25,0,3059712")
+                lines.append(f"0,{int(step > 0)},{step},{layer},{slot},{expert},0.25,0,{missed[step]:.0f}")
     trace, metrics = folder / "small.route.csv", folder / "small.metrics.csv"
     trace.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    ones = np.ones(TOKENS)
-    c = columns or dict.fromkeys(
-        ("wall_ms", "io_ms", "compute_ms", "read_bytes", "stall_ms", "mgmt_ms"), ones
-    )
     rows = [
         f"{i + 1},{TOKENS},{c['wall_ms'][i]},{c['io_ms'][i]},{c['compute_ms'][i]},{c['read_bytes'][i]:.0f},0,"
         f"{c['stall_ms'][i]},{c['mgmt_ms'][i]},0,1"
@@ -187,17 +245,81 @@ def test_accuracy_by_hand() -> None:
     assert np.isnan(accuracy(np.ones(2), np.ones(2)).r2)
 
 
-def test_level_and_bursts_of_compute() -> None:
-    compute = np.full(31, 90.0)
-    compute[15] = 400.0
-    other = {
-        f"{who}_{name}_ms": np.ones(31) for who in ("measured", "predicted") for name in ("stall", "mgmt")
+def test_no_overlap_by_hand() -> None:
+    """Four lanes of 1 GB/s, all together 2, and copies of 5 GB/s by each: 0.5 + 0.05 ns a byte."""
+    one = np.ones(1)
+    said = Predicted(stall_ms=one, mgmt_ms=one, compute_ms=one, read_bytes=2e6 * one)
+    p = Parameters(compute=1, lane=1e9, total=2e9, copy=5e9, per_pass=0, evict=1)
+    found = no_overlap(said, p)
+    assert found.stall_ms == pytest.approx(2 * (0.5 + 0.05))
+    assert found.mgmt_ms == 1
+
+
+def test_parts_come_worst_first_and_the_fitted_last(made: tuple[Path, Path]) -> None:
+    run = read_recorded(*made)
+    parts = [Part(run, 0, 9, fitted=True), Part(run, 9, 20), Part(run, 20, 30)]
+    rows = {
+        part.title: [{"quantity": "wall", "predictor": "simulated", "median": median}]
+        for part, median in zip(parts, (0.9, 0.1, 0.2), strict=True)
     }
-    table = pd.DataFrame({"measured_compute_ms": compute, "predicted_compute_ms": np.full(31, 80.0), **other})
-    shares = error_shares(table)
-    assert shares["level of compute"] == 10
-    assert shares["bursts of compute"] == pytest.approx(310 / 31)
-    assert shares["stall"] == shares["management"] == 0
+    assert [part.start for part in worst_first(parts, rows)] == [20, 9, 0]
+
+
+def test_what_dense_blocks_read_changes_no_stall(made: tuple[Path, Path]) -> None:
+    """What the page says of a run whose dense weights were paged."""
+    phone = Phone(read_recorded(*made))
+    before = phone.predict(TRUE)
+    model = phone.inputs.model
+    assert isinstance(model, TraceModel)
+    slower = tuple(9 * size for size in model.dense_bytes_by_layer)
+    phone.inputs = replace(phone.inputs, model=replace(model, dense_bytes_by_layer=slower))
+    after = phone.predict(TRUE)
+    assert (after.compute_ms > 2 * before.compute_ms).all()
+    assert after.stall_ms == pytest.approx(before.stall_ms, rel=1e-6)
+
+
+# -- runs that are odd, and fine ----------------------------------------------------------------------
+
+
+def test_tokens_that_waited_for_nothing_are_left_out_and_counted(
+    made: tuple[Path, Path], tmp_path: Path
+) -> None:
+    table = pd.read_csv(made[1], comment="#")
+    table.loc[[5, 25], ["stall_ms", "io_ms"]] = 0.0
+    metrics = tmp_path / "some.metrics.csv"
+    metrics.write_text(table.to_csv(index=False) + SUMMARY + "\n", encoding="utf-8")
+    fit_on = ("--fit-trace", made[0], "--fit-metrics", metrics, "--fit-tokens", 20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = command(tmp_path / "out", *fit_on)
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = row(tmp_path / "out", "small 21-40", "stall")
+    assert found["zero_tokens"] == 1
+    assert found["median"] <= 0.02
+    page = (tmp_path / "out" / "validation-phone.md").read_text(encoding="utf-8")
+    assert page.count("| stall (tokens of 0 left out: 1) |") == 2
+
+
+def test_a_run_that_never_waited_is_judged_by_what_is_left(made: tuple[Path, Path], tmp_path: Path) -> None:
+    table = pd.read_csv(made[1], comment="#").assign(stall_ms=0.0)
+    metrics = tmp_path / "none.metrics.csv"
+    metrics.write_text(table.to_csv(index=False) + SUMMARY + "\n", encoding="utf-8")
+    done = command(tmp_path / "out", "--trace", made[0], "--metrics", metrics)
+    assert done.exit_code == 0, (done.output, done.exception)
+    page = (tmp_path / "out" / "validation-phone.md").read_text(encoding="utf-8")
+    assert "| stall (tokens of 0 left out: 40) | - | - | - | - | - |" in page
+    assert "nan" not in page + done.output
+    done = command(tmp_path / "fit", "--fit-trace", made[0], "--fit-metrics", metrics, "--fit-tokens", 20)
+    assert isinstance(done.exception, InputError), done.exception
+    assert "0 tokens above 0 for 2 parameters" in str(done.exception)
+
+
+def test_no_page_fault_at_all_is_a_dash(made: tuple[Path, Path], tmp_path: Path) -> None:
+    done = command(tmp_path / "out", "--trace", made[0], "--metrics", made[1])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "out" / "validation-phone.md").read_text(encoding="utf-8")
+    assert "| their correlation with compute | - |" in page
+    assert "nan" not in page
 
 
 # -- what is refused ----------------------------------------------------------------------------------
@@ -211,6 +333,15 @@ def test_level_and_bursts_of_compute() -> None:
         ("\n40,40,", "\n# 40,40,", "39 tokens, but"),
         ("\n2,40,1.0,", "\n2,40,0,", "wall_ms is 0.0 at step 2; a number above 0"),
         ("\n2,40,1.0,", "\n2,40,x,", "wall_ms is x at step 2"),
+        ("\n2,40,1.0,1.0,1.0,", "\n2,40,1.0,1.0,0,", "compute_ms is 0.0 at step 2; a number above 0"),
+        ("\n2,40,1.0,1.0,", "\n2,40,1.0,-1,", "io_ms is -1.0 at step 2; a number of 0 or more"),
+        ("\n2,40,", "\n3,40,", "step is 3 at step 2; steps from 1 on, in order"),
+        ("step,steps", "stop,steps", "no column step"),
+        (
+            f"1.0,{READ},0,1.0,1.0,0,1\n2,",
+            "1.0,7,0,1.0,1.0,0,1\n2,",
+            "token 1 read 7 bytes, but its misses in",
+        ),
         (COLUMNS, '"', "cannot be read as a CSV"),
     ],
 )
@@ -223,6 +354,41 @@ def test_wrong_metrics_are_refused(tmp_path: Path, find: str, put: str, said: st
         read_recorded(trace, metrics)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_metrics_in_reverse_or_of_another_run_are_refused(made: tuple[Path, Path], tmp_path: Path) -> None:
+    table = pd.read_csv(made[1], comment="#")
+    backwards = table[::-1]
+    metrics = tmp_path / "x.metrics.csv"
+    for other, said in (
+        (backwards, "step is 40 at step 1"),
+        (backwards.assign(step=table["step"].to_numpy()), "trace and metrics of one run"),
+        (table.assign(read_bytes=table["read_bytes"] * 1.03), "trace and metrics of one run"),
+    ):
+        metrics.write_text(other.to_csv(index=False) + SUMMARY + "\n", encoding="utf-8")
+        with pytest.raises(InputError, match=said):
+            read_recorded(made[0], metrics)
+    near = table.assign(read_bytes=table["read_bytes"] * 1.01)
+    metrics.write_text(near.to_csv(index=False) + SUMMARY + "\n", encoding="utf-8")
+    assert len(read_recorded(made[0], metrics)) == TOKENS
+
+
+def test_a_run_of_a_prompt_alone_is_refused(tmp_path: Path) -> None:
+    trace, metrics = write_run(tmp_path)
+    lines = [line for line in trace.read_text(encoding="utf-8").splitlines() if not line.startswith("0,1,")]
+    trace.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    metrics.write_text(f"{COLUMNS}\n{SUMMARY}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no decoded token"):
+        read_recorded(trace, metrics)
+
+
+def test_a_trace_without_what_was_read_is_refused(
+    made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = replace(read_recorded(*made).trace, recorded_bytes=None)
+    monkeypatch.setattr("simulator.validate.recorded.import_trace", lambda *_: trace)
+    with pytest.raises(InputError, match="does not say what was read"):
+        read_recorded(*made)
 
 
 def test_absent_and_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
