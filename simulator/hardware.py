@@ -200,6 +200,11 @@ class HardwareProfile(_Strict):
         unit = self.compute.gpu if self.main == "gpu" else self.compute.cpu
         return cast("ComputeUnit", unit)
 
+    @property
+    def doubts(self) -> list[str]:
+        """Return the lines of ``notes`` that a reader of results must know: what calibration could not do."""
+        return [line for line in self.notes.splitlines() if line.startswith(("Not measured: ", "WARNING: "))]
+
 
 def load_hardware(name_or_path: str) -> HardwareProfile:
     """Return a profile by its name in hardware_profiles/ or by a path; InputError if it is wrong."""

@@ -188,4 +188,5 @@ def _warnings(inputs: Inputs, run: Run) -> list[str]:
             break
     if inputs.trace.header.synthetic:
         found.append("the trace is synthetic")
+    found += [f"hardware {inputs.hardware.name}: {line}" for line in inputs.hardware.doubts]
     return found

@@ -11,6 +11,8 @@ import sys
 import threading
 from collections import namedtuple
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +20,19 @@ import pytest
 from typer.testing import CliRunner
 
 from simulator.calibrate import gpu as gpu_module
+from simulator.calibrate import gpu_bench as bench_module
 from simulator.calibrate import measure as measure_module
 from simulator.calibrate import readers as readers_module
 from simulator.calibrate import scratch
 from simulator.calibrate import system as system_module
+from simulator.calibrate.dense import DENSE_MATRICES, dense_layer, products
 from simulator.calibrate.device import Device, cuda_device
 from simulator.calibrate.dram import measure_dram
 from simulator.calibrate.drive import LaneTimes
 from simulator.calibrate.expert import ExpertTimes, roofline, swiglu
-from simulator.calibrate.gpu import Bench, Gpu, measure_gpu
+from simulator.calibrate.gpu import Gpu, measure_gpu
+from simulator.calibrate.gpu_bench import Bench
+from simulator.calibrate.marks import date_of, threads_of
 from simulator.calibrate.measure import Measured, Plan, measure
 from simulator.calibrate.pages import HUGE, read_memory
 from simulator.calibrate.profile import profile, warnings
@@ -226,6 +232,14 @@ def test_the_file_has_no_name_while_it_is_used(drive_folder: Path) -> None:
         assert 0 <= weights.min() < weights.max() < 1 / 1000
 
 
+def test_no_piece_of_the_file_is_like_another(drive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "PIECE", 4096)
+    with scratch.scratch_file(drive_folder, 8 * 4096) as fd:
+        whole = read_memory(8 * 4096)
+        read_whole(fd, whole, 0)
+        assert len({bytes(whole[i * 4096 : (i + 1) * 4096]) for i in range(8)}) == 8
+
+
 def test_a_folder_in_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scratch, "file_system", lambda _: "tmpfs")
     with pytest.raises(InputError, match=r"is in memory \(tmpfs\); name a folder on the drive"):
@@ -385,8 +399,34 @@ def test_the_system_says_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system_module.Path, "read_text", _no_file)
     monkeypatch.delattr(system_module.os, "sched_getaffinity", raising=False)
     there = this_system()
+    assert there.virtual is None
     assert there.used_bytes == 0
     assert there.processor
+
+
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        ("flags: fpu hypervisor sse", "a virtual machine"),
+        ("flags: fpu sse", "no virtual machine, as far as the processor says"),
+        ("Features: fp asimd", "virtual or not: not known"),
+    ],
+)
+def test_the_processor_says_whether_it_is_virtual(
+    monkeypatch: pytest.MonkeyPatch, flags: str, kind: str
+) -> None:
+    monkeypatch.setattr(system_module.Path, "read_text", lambda *_, **__: flags)
+    monkeypatch.setattr(os, "sysconf", lambda _: 1)
+    assert this_system().kind == kind
+
+
+def test_dense_work_is_one_product_after_another_scaled_at_the_end() -> None:
+    matrices = np.random.default_rng(0).standard_normal((DENSE_MATRICES, 3, 3))
+    x = np.array([[1.0], [2.0], [-1.0]])
+    a, b, c, d = matrices
+    expected = d @ (c @ (b @ (a @ x)))
+    assert np.allclose(products(matrices, x), expected)
+    assert np.allclose(dense_layer(matrices, x), expected / np.abs(expected).max())
 
 
 # -- the profile ---------------------------------------------------------------------------------------
@@ -458,7 +498,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     taken.write_text("mine")
     with pytest.raises(InputError, match="never overwrites"):
         check_new(taken)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(InputError, match="never overwrites"):
         write_profile(profile(made_up(), "mine"), taken)
     assert taken.read_text() == "mine"
     with pytest.raises(InputError, match=r"is no \.yaml"):
@@ -497,6 +537,107 @@ def test_an_interrupted_calibration_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         measure(TINY, drive_folder)
     assert list(drive_folder.iterdir()) == []
+
+
+def test_what_is_charged_from_memory_is_never_slower_than_what_was_measured_to_stream_from_it() -> None:
+    slow = replace(made_up(), dram={1: exactly(6e9), 2: exactly(7e9)})  # experts stream 10 GB/s
+    memory = profile(slow, "mine").tiers.cpu
+    assert memory is not None
+    assert memory.bandwidth.value == pytest.approx(10e9, rel=1e-6)
+    assert "experts on the CPU stream at 10 GB/s, so at least that" in memory.bandwidth.source
+
+
+def test_blocks_of_the_full_plan_double_from_64_kib_on() -> None:
+    blocks = [block for block in Plan().blocks if block >= 64 * KIB]
+    assert blocks[0] == 64 * KIB
+    assert blocks[-1] == 16 * MIB
+    assert all(b == 2 * a for a, b in pairwise(blocks))
+
+
+def test_the_number_of_threads_is_judged_over_all_blocks_of_an_experts_size() -> None:
+    """Two threads are worth it in the middle; the largest block alone, and a tiny one, say otherwise."""
+    seconds = {(4 * KIB, 1): 1e-4, (4 * KIB, 2): 9e-4, (64 * KIB, 1): 1e-4, (64 * KIB, 2): 1.2e-4}
+    seconds |= {(MIB, 1): 1e-3, (MIB, 2): 1.2e-3, (16 * MIB, 1): 9e-3, (16 * MIB, 2): 18.1e-3}
+    drive = LaneTimes(exactly(1e-4), {key: exactly(value) for key, value in seconds.items()})
+    link = profile(replace(made_up(), drive=drive), "mine").links["ssd_to_cpu"]
+    assert link.lanes is not None
+    assert link.lanes.value == 2
+    assert "blocks of 64.00 KiB and more" in link.lanes.source
+    assert link.bandwidth.value == round(2 * 16 * MIB / 18.1e-3)
+
+
+def test_doubt_reaches_every_number_that_is_made_of_doubtful_ones() -> None:
+    m = made_up()
+    wide = Sample(1.6e-3, 1e-3, 3e-3, 3)
+    drive = LaneTimes(m.drive.alone, {**m.drive.busy, (MIB, 2): wide})
+    experts = m.experts.float32 | {(MIB, 1): Sample(135e-6, 100e-6, 180e-6, 3)}
+    doubtful = profile(replace(m, drive=drive, experts=replace(m.experts, float32=experts)), "mine")
+    sure, unit = profile(m, "mine"), doubtful.main_unit
+    for number in (unit.launch, unit.memory_bandwidth):
+        assert number.source.count("NOT RELIABLE: 1.00 MiB") == 1
+        assert "3 repeats, quartiles at most 59% apart (1.00 MiB)" in number.source
+    table = doubtful.links["ssd_to_cpu"].table
+    assert table is not None
+    assert table.source.endswith(
+        "3 repeats, quartiles at most 125% apart (1.00 MiB by 2); NOT RELIABLE: 1.00 MiB by 2"
+    )
+    assert "NOT RELIABLE" not in sure.model_dump_json()
+    assert "3 repeats, quartiles at most 0% apart" in sure.main_unit.launch.source
+
+
+def test_notes_are_a_line_each_and_name_what_was_not_measured(tmp_path: Path) -> None:
+    write_profile(
+        profile(replace(made_up(), system=replace(made_up().system, load=2.0)), "mine"), tmp_path / "m.yaml"
+    )
+    notes = load_hardware(str(tmp_path / "m.yaml")).notes.splitlines()
+    assert [line.split(":")[0] for line in notes[-3:]] == ["Not measured", "Not measured", "WARNING"]
+    assert "dense products on the CPU" in notes[-2]
+
+
+def test_a_profile_says_when_and_with_how_many_threads_it_was_measured(tmp_path: Path) -> None:
+    write_profile(profile(made_up(), "mine"), tmp_path / "mine.yaml")
+    read = load_hardware(str(tmp_path / "mine.yaml"))
+    assert threads_of(read) == 4
+    assert date_of(read) == f"{datetime.now(UTC):%Y-%m-%d}"
+    catalogued = load_hardware("oneplus-15r")
+    assert threads_of(catalogued) is None
+    assert date_of(catalogued) is None
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("simulator.calibrate.write.TemporaryFile", refused)
+    monkeypatch.setattr(measure_module, "measure", lambda *_, **__: pytest.fail("measured"))
+    done = CliRunner().invoke(app, ["calibrate", "-o", str(tmp_path / "mine.yaml")])
+    assert isinstance(done.exception, InputError)
+    assert str(done.exception) == f"{tmp_path}: cannot be written: Permission denied"
+
+
+def test_a_full_disk_leaves_no_part_of_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        write_profile(profile(made_up(), "mine"), tmp_path / "mine.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_of_the_guide_runs_on_a_profile_without_a_gpu(tmp_path: Path) -> None:
+    guide = Path("docs/guides/calibration.md").read_text(encoding="utf-8")
+    (line,) = [line for line in guide.replace("\\\n", " ").splitlines() if line.startswith("moesim run")]
+    write_profile(profile(made_up(), "my-machine"), tmp_path / "my-machine.yaml")
+    args = line.replace("./my-machine.yaml", str(tmp_path / "my-machine.yaml"))
+    args = args.replace("out/mine", str(tmp_path / "out")).split()[1:]
+    done = CliRunner().invoke(
+        app, [*args, "--set", "workload.max_sequences=1", "--set", "figures=[]"], catch_exceptions=False
+    )
+    assert done.exit_code == 0
+    assert (tmp_path / "out" / "summary.csv").exists()
 
 
 # -- the GPU -------------------------------------------------------------------------------------------
@@ -554,12 +695,12 @@ def torch_device(monkeypatch: pytest.MonkeyPatch) -> Device:
     """Give PyTorch's CPU: the lines are those of a GPU, but for streams, pinning and waiting."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     monkeypatch.setattr(measure_module, "MANY", 8)
-    monkeypatch.setattr(gpu_module, "BEYOND_CACHES", MIB)
-    monkeypatch.setattr(gpu_module, "LAUNCHES", 10)
-    monkeypatch.setattr(gpu_module, "IN_A_ROW", MIB)
+    monkeypatch.setattr(bench_module, "BEYOND_CACHES", MIB)
+    monkeypatch.setattr(bench_module, "LAUNCHES", 10)
+    monkeypatch.setattr(bench_module, "IN_A_ROW", MIB)
     monkeypatch.setattr(gpu_module, "COPIES", (4 * KIB, 64 * KIB))
     monkeypatch.setattr(gpu_module, "NEEDED", MIB)
-    monkeypatch.setattr(gpu_module, "WARM_S", 0.0)
+    monkeypatch.setattr(bench_module, "WARM_S", 0.0)
     return Device(torch, "cpu")
 
 
@@ -585,13 +726,13 @@ def test_each_measurement_waits_before_and_after(
 
 def test_int4_is_dequantised_by_its_definition(torch_device: Device) -> None:
     torch, rng = torch_device.torch, np.random.default_rng(0)
-    packed = rng.integers(0, 256, (3, gpu_module.GROUP // 2), dtype=np.uint8)
+    packed = rng.integers(0, 256, (3, bench_module.GROUP // 2), dtype=np.uint8)
     scales = rng.standard_normal((3, 1)).astype(np.float16)
     expected = [
         [(nibble - 8) * float(scale) for byte in row for nibble in (int(byte) % 16, int(byte) // 16)]
         for row, (scale,) in zip(packed, scales, strict=True)
     ]
-    got = gpu_module.dequantise(torch, torch.from_numpy(packed), torch.from_numpy(scales))
+    got = bench_module.dequantise(torch, torch.from_numpy(packed), torch.from_numpy(scales))
     assert np.allclose(got.numpy(), expected, rtol=2e-3)
     assert Bench(torch_device, 1).dequantise(64 * KIB).median > 0
     assert Bench(torch_device, 1).dense(64).median > 0
@@ -605,7 +746,7 @@ def test_a_copy_beside_experts_is_compared_with_one_alone(torch_device: Device) 
 def test_a_whole_device_is_measured(
     torch_device: Device, drive_folder: Path, monkeypatch: pytest.MonkeyPatch, *, drive: bool
 ) -> None:
-    monkeypatch.setattr(gpu_module, "BEYOND_CACHES", 32 * KIB)
+    monkeypatch.setattr(bench_module, "BEYOND_CACHES", 32 * KIB)
     monkeypatch.setattr("simulator.calibrate.contention.BUDGET", MIB)
     said: list[str] = []
     plan = replace(TINY, tokens=(1,), repeats=1)
@@ -630,7 +771,7 @@ def test_the_device_and_the_cpu_compute_the_same_expert(torch_device: Device) ->
         rng.standard_normal((4, 2), dtype=np.float32),
     )
     torch = torch_device.torch
-    got = gpu_module.swiglu(torch, torch.from_numpy(weights), torch.from_numpy(x)).numpy()
+    got = bench_module.swiglu(torch, torch.from_numpy(weights), torch.from_numpy(x)).numpy()
     assert np.allclose(got, swiglu(weights, x), rtol=1e-5, atol=1e-6)
 
 

@@ -64,6 +64,21 @@ def test_what_the_design_promises_is_there(swept: Path) -> None:
     assert (out / "figures" / "latency-breakdown.pdf").is_file()
 
 
+def test_what_a_profile_could_not_measure_is_said_of_its_runs(swept: Path, tmp_path: Path) -> None:
+    profile = yaml.safe_load((SRC / "hardware_profiles" / "rtx3060-12gb-pcie4.yaml").read_text())
+    profile["notes"] = "Measured by day.\nNot measured: dequantisation.\nWARNING: the machine was busy."
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(profile))
+    sets = [f"hardware={tmp_path / 'mine.yaml'}", "sweep={}", "workload.max_decode_tokens=2", "figures=[]"]
+    found = run_experiment(str(swept / "e.yaml"), sets, tmp_path / "out")
+    who = "hardware rtx3060-12gb-pcie4: "
+    assert found.warnings[-2:] == [
+        f"{who}Not measured: dequantisation.",
+        f"{who}WARNING: the machine was busy.",
+    ]
+    said = pd.read_csv(tmp_path / "out" / "summary.csv")["warnings"][0]
+    assert said.endswith(" | ".join(found.warnings[-2:]))
+
+
 def test_the_labels_of_a_token_add_up_to_its_time(swept: Path) -> None:
     table = pd.read_csv(swept / "out" / "summary.csv")
     labels = ["dense", "expert_compute", "cpu_expert_wait", "stall", "overhead"]

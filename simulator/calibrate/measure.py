@@ -29,13 +29,14 @@ Say = Callable[[str], None]
 class Plan:
     """How much is measured: ``shapes`` are (hidden, ffn) of experts, ``lanes`` reader threads.
 
-    A GPU has ``gpu_shapes``: below some MiB an expert is launches only, and says nothing of a rate.
+    ``blocks`` are in steps of 2 from 64 KiB on, since a read between two is charged at the smaller one's
+    rate. A GPU has ``gpu_shapes``: below some MiB an expert is launches only, and says nothing of a rate.
 
     ``dram_bytes`` are a thread's, ``expert_bytes`` those of all experts of one shape.
     """
 
     file_bytes: int = 2048 * MIB
-    blocks: tuple[int, ...] = (4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB)
+    blocks: tuple[int, ...] = (4 * KIB, 16 * KIB, *(64 * KIB << i for i in range(9)))
     lanes: tuple[int, ...] = (1, 2, 4, 8)
     reads: int = 32
     dram_bytes: int = 256 * MIB
@@ -119,7 +120,7 @@ def _drive(plan: Plan, folder: Path, say: Say) -> tuple[LaneTimes, tuple[float, 
 
 def _powers(n: int) -> list[int]:
     """Return 1, 2, 4 ... up to ``n``, and ``n``."""
-    return sorted({*(1 << i for i in range(n.bit_length())), n} - {1 << n.bit_length()})
+    return sorted({*(1 << i for i in range(n.bit_length())), n})
 
 
 def _copied(plan: Plan, system: System) -> int:

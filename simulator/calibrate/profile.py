@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.expert import roofline
+from simulator.calibrate.marks import MEASURED_ON, NUMPY
 from simulator.calibrate.measure import Measured
 from simulator.calibrate.profile_gpu import (
     dense_note,
@@ -16,7 +17,7 @@ from simulator.calibrate.profile_gpu import (
     gpu_unit,
 )
 from simulator.calibrate.profile_lanes import lane_samples, lanes_link
-from simulator.calibrate.sample import WIDE
+from simulator.calibrate.sample import WIDE, worst
 from simulator.calibrate.system import BUSY
 from simulator.config.units import format_bytes
 from simulator.config.yaml_file import validate_mapping
@@ -64,7 +65,7 @@ def _data(m: Measured, name: str) -> Entry:
     return {
         "name": name,
         "title": f"{f'{m.gpu.name}, ' if m.gpu else ''}{m.system.processor}, {m.system.cores} cores",
-        "notes": " ".join(_notes(m)),
+        "notes": "\n".join(_notes(m)),
         "main": "gpu" if m.gpu else "cpu",
         "compute": compute,
         "tiers": tiers,
@@ -75,8 +76,8 @@ def _data(m: Measured, name: str) -> Entry:
 def _notes(m: Measured) -> list[str]:
     versions = f"{m.system.versions}{', ' + m.gpu.version if m.gpu else ''}"
     notes = [
-        f"Measured by moesim calibrate on {datetime.now(UTC):%Y-%m-%d} ({versions}).",
-        f"Load average {m.system.load:.2f} a core at the start; {m.threads} compute threads.",
+        f"{MEASURED_ON}{datetime.now(UTC):%Y-%m-%d} ({versions}).",
+        f"Load average {m.system.load:.2f} a core at the start; {m.system.kind}.",
     ]
     if m.contention is not None:
         slower, longer = m.contention
@@ -87,7 +88,10 @@ def _notes(m: Measured) -> list[str]:
     if m.gpu is not None:
         notes.append(f"A copy to the GPU takes {m.gpu.beside:.2f} times as long beside experts.")
         notes.append(dense_note(m.gpu))
-    notes.append("Not measured on the CPU: dequantisation (so free), dense layers (as experts by bytes).")
+    notes += [
+        "Not measured: dequantisation on the CPU, so it is free.",
+        "Not measured: dense products on the CPU, so they are charged by bytes at the experts' rate.",
+    ]
     return notes + [f"WARNING: {line}." for line in warnings(m)]
 
 
@@ -96,19 +100,21 @@ def _cpu(m: Measured) -> Entry:
     sizes = {size for size, _ in m.experts.float32}
     one = m.experts.float32[max(sizes), 1]
     many = m.experts.float32[max(m.experts.float32)]
-    how = f"SwiGLU in numpy, float32, {m.threads} threads, weights beyond the caches"
+    how = f"{NUMPY.format(m.threads)}, weights beyond the caches"
+    steady = worst({format_bytes(b): s for (b, t), s in m.experts.float32.items() if t == 1})
     return {
         "flops": entry(f"{flops:.0f} FLOP/s", f"{how}, {max(m.experts.float32)[1]} tokens: {us(many)}"),
         "memory_bandwidth": entry(
             f"{rate:.0f} B/s",
-            f"{how}: line through {len(sizes)} sizes, 1 token; {format_bytes(max(sizes))} take {us(one)}; "
+            f"{how}: line through {len(sizes)} sizes, 1 token, {steady}; "
+            f"{format_bytes(max(sizes))} take {us(one)}; "
             f"stored as float16 and converted {us(m.experts.float16)}",
         ),
         "compute_efficiency": EFFICIENCY,
         "bandwidth_efficiency": EFFICIENCY,
         "launch": entry(
             f"{fixed / LAUNCHES['expert'] * NS_PER_S:.0f} ns",
-            "the same line at 0 bytes, over 3 matrix products",
+            f"the same line at 0 bytes, over 3 matrix products; {steady}",
         ),
     }
 
@@ -116,14 +122,19 @@ def _cpu(m: Measured) -> Entry:
 def _dram(m: Measured) -> Entry:
     best = max(m.dram, key=lambda n: m.dram[n].median)
     by_threads = ", ".join(f"{n}: {s.text(1e9, 'GB/s')}" for n, s in m.dram.items())
-    rate, least = m.dram[best].median, 0.0 if m.gpu is None else fastest_link(m.gpu)
-    also = f"; the GPU's link reads at {least / 1e9:.4g} GB/s, so at least that" if least > rate else ""
+    rates = {
+        "": m.dram[best].median,
+        "experts on the CPU stream": roofline(m.experts.float32, 4)[0],
+        "the GPU's link reads": 0.0 if m.gpu is None else fastest_link(m.gpu),
+    }
+    who = max(rates, key=lambda name: rates[name])
+    also = f"; {who} at {rates[who] / 1e9:.4g} GB/s, so at least that" if who else ""
     return {
         "capacity": size_entry(m.system.memory_bytes, "physical pages, as the system says"),
         "reserved": size_entry(m.system.used_bytes, "in use when it was measured, as the system says"),
         "bandwidth": entry(
-            f"{max(rate, least):.0f} B/s",
-            f"numpy copies of {format_bytes(m.plan.dram_bytes)}, read + written, by threads: "
-            f"{by_threads}{also}",
+            f"{rates[who]:.0f} B/s",
+            f"numpy copies of {format_bytes(m.plan.dram_bytes)}, read + written (what a processor reads "
+            f"before it writes not counted), by threads: {by_threads}{also}",
         ),
     }

@@ -6,7 +6,7 @@ from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.expert import roofline
 from simulator.calibrate.gpu import PRECISIONS, Gpu
 from simulator.calibrate.profile_lanes import lane_samples, lanes_link
-from simulator.calibrate.sample import Sample
+from simulator.calibrate.sample import Sample, worst
 from simulator.config.units import format_bytes
 from simulator.engine.costs import LAUNCHES
 from simulator.engine.plan import NS_PER_S
@@ -24,18 +24,19 @@ def gpu_unit(gpu: Gpu) -> Entry:
     largest = {p: max(found) for p in PRECISIONS if (found := [k for k in _at(gpu, p) if k[1] == 1])}
     each = "; ".join(f"{format_bytes(k[0])} in {p} take {us(_at(gpu, p)[k])}" for p, k in largest.items())
     how = "SwiGLU in PyTorch, each waited for, weights beyond the caches"
+    steady = worst({format_bytes(b): s for (b, t), s in halves.items() if t == 1})
     return {
         "flops": entry(f"{flops:.0f} FLOP/s", f"{how}, float16, {tokens} tokens: {us(halves[size, tokens])}"),
         "memory_bandwidth": entry(
             f"{rate:.0f} B/s",
             f"{how}: line through the sizes in float16, 1 token, at most what copies within the device reach "
-            f"(read + written {gpu.device_copy.text(1e9, 'GB/s')}); {each}",
+            f"(read + written {gpu.device_copy.text(1e9, 'GB/s')}); {steady}; {each}",
         ),
         "compute_efficiency": EFFICIENCY,
         "bandwidth_efficiency": EFFICIENCY,
         "launch": entry(
             f"{fixed / LAUNCHES['expert'] * NS_PER_S:.0f} ns",
-            "the same line at 0 bytes (5 kernels and a wait), over 3 matrix products; "
+            f"the same line at 0 bytes (5 kernels and a wait), over 3 matrix products; {steady}; "
             f"an addition of 1 number in a row: {us(gpu.launch)}",
         ),
         "dequantise_bandwidth": entry(

@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile
 
 import numpy as np
 
+from simulator.calibrate.pages import read_memory
 from simulator.config.units import format_bytes
 from simulator.errors import InputError
 
@@ -28,8 +29,8 @@ def scratch_file(folder: Path, n_bytes: int) -> Iterator[int]:
     """Write ``n_bytes`` of noise to a file in ``folder`` and give its descriptor, opened with O_DIRECT.
 
     The file has no name while it is used, so that it goes with the process, whatever ends that.
-    Noise, since drives and file systems compress and leave out zeros; as float32 its values are those of
-    weights, 0 to 1/1024.
+    Noise, since drives and file systems compress, leave out zeros and keep equal blocks once; as float32
+    its values are those of weights, 0 to 1/1024.
     Errors: InputError (no such folder, in memory, no O_DIRECT, too little space).
     """
     check_folder(folder, n_bytes)
@@ -120,15 +121,17 @@ def _resident(pages: mmap.mmap) -> bool:
 
 
 def _fill(fd: int, n_bytes: int, folder: Path) -> None:
+    """Write noise of which no piece is like another: storage that keeps equal blocks once would show."""
     rng = np.random.default_rng(0)
-    with mmap.mmap(-1, PIECE) as buffer:
-        buffer[:] = (rng.random(PIECE // 4, dtype=np.float32) / 1024).tobytes()
-        try:
-            for offset in range(0, n_bytes, PIECE):
-                with memoryview(buffer)[: min(PIECE, n_bytes - offset)] as piece:
-                    os.pwritev(fd, [piece], offset)
-            os.fsync(fd)
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                raise no_direct(folder, error.strerror) from None
-            raise InputError(f"--folder {folder}", f"cannot be written: {error.strerror}") from None
+    memory = read_memory(PIECE)
+    noise = np.frombuffer(memory, dtype=np.float32)
+    try:
+        for offset in range(0, n_bytes, PIECE):
+            rng.random(out=noise, dtype=np.float32)
+            noise /= 1024
+            os.pwritev(fd, [memory[: min(PIECE, n_bytes - offset)]], offset)
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise no_direct(folder, error.strerror) from None
+        raise InputError(f"--folder {folder}", f"cannot be written: {error.strerror}") from None

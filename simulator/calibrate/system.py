@@ -17,13 +17,23 @@ BUSY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Name of the processor, cores that may be used, DRAM in all and in use, and load a core."""
+    """Name of the processor, cores that may be used, DRAM in all and in use, and load a core.
+
+    ``virtual``: whether the processor says that a hypervisor runs it; None where it does not say.
+    """
 
     processor: str
     cores: int
     memory_bytes: int
     used_bytes: int
     load: float
+    virtual: bool | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return what is known of a hypervisor."""
+        said = {True: "a virtual machine", False: "no virtual machine, as far as the processor says"}
+        return "virtual or not: not known" if self.virtual is None else said[self.virtual]
 
     @property
     def versions(self) -> str:
@@ -41,7 +51,9 @@ def this_system() -> System:
     available = _field("/proc/meminfo", "MemAvailable")
     free = int(available.split()[0]) * 1024 if available else total
     name = _field("/proc/cpuinfo", "model name") or platform.machine()
-    return System(name, cores, total, max(0, total - free), os.getloadavg()[0] / cores)
+    flags = _field("/proc/cpuinfo", "flags").split()
+    virtual = "hypervisor" in flags if flags else None
+    return System(name, cores, total, max(0, total - free), os.getloadavg()[0] / cores, virtual)
 
 
 def _field(path: str, name: str) -> str:

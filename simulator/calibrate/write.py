@@ -3,42 +3,67 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from simulator.errors import InputError
 from simulator.hardware import HardwareProfile
+from simulator.plots.save import write
 
 
 def check_new(path: Path) -> None:
     """Refuse a path that is taken, or cannot become a profile; said before minutes of measuring."""
     if path.suffix != ".yaml":
         raise InputError(str(path), "is no .yaml", "a profile is named as its file: my-machine.yaml")
-    if path.exists():
-        raise InputError(str(path), "exists; a calibration never overwrites", "name another file")
-    if not path.absolute().parent.is_dir():
+    if os.path.lexists(path):
+        raise _taken(path)
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise InputError(str(path.parent), "no such folder", "make it first")
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(str(path.parent), f"cannot be written: {error.strerror}") from None
 
 
 def write_profile(profile: HardwareProfile, path: Path) -> None:
-    """Write a profile to a new file. Errors: FileExistsError."""
+    """Write a profile to a new file, whole or not at all. Errors: InputError (taken, cannot be written)."""
     data = profile.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    with path.open("x", encoding="utf-8") as file:
-        file.write("\n".join(_lines(data, 0)) + "\n")
+    text = "\n".join(_lines(data, 0)) + "\n"
+    try:
+        path.open("x").close()  # the name is ours now
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError as error:
+        raise InputError(str(path), f"cannot be written: {error.strerror}") from None
+    try:
+        write(path.parent, {path.name: text.encode()})
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def _taken(path: Path) -> InputError:
+    return InputError(str(path), "exists; a calibration never overwrites", "name another file")
 
 
 def _lines(data: dict[str, Any], depth: int) -> list[str]:
     lines = []
     for key, value in data.items():
+        indent = "  " * depth
         if isinstance(value, dict) and "source" not in value:
-            lines += [f"{'  ' * depth}{key}:", *_lines(value, depth + 1)]
+            lines += [f"{indent}{key}:", *_lines(value, depth + 1)]
+        elif isinstance(value, str) and "\n" in value:
+            lines += [f"{indent}{key}: |-", *(f"{indent}  {line}" for line in value.split("\n"))]
         else:
-            lines.append(f"{'  ' * depth}{key}: {_flow(value)}")
+            lines.append(f"{indent}{key}: {_flow(value)}")
     return lines
 
 
 def _flow(value: Any) -> str:
-    """Return a value on one line; text in quotes, which JSON and YAML share, but for plain quantities."""
+    """Return a value on one line; every text is in quotes, as JSON has them and YAML reads them."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list):

@@ -22,7 +22,8 @@ def reference(
     repeats: Annotated[int, typer.Option(min=1, help="times that all of it is run")] = 1,
     tokens: Annotated[int, typer.Option(min=1, help="decoded tokens of each run")] = 256,
     profile: Annotated[
-        str | None, typer.Option(help="profile to use (default: calibrate between the tokens)")
+        str | None,
+        typer.Option(help="profile to use, of calibrate --threads 1 (default: calibrate between the tokens)"),
     ] = None,
     gpu: Annotated[
         bool, typer.Option(help="from host memory to the first CUDA device instead (needs PyTorch)")

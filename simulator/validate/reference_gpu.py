@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulator.calibrate.dense import DENSE_MATRICES, dense_layer
 from simulator.calibrate.device import Device
-from simulator.calibrate.gpu import swiglu
+from simulator.calibrate.gpu_bench import swiglu
 from simulator.calibrate.readers import Read
-from simulator.validate.reference_machine import DENSE_MATRICES, Memory, Shape
+from simulator.validate.reference_machine import Memory, Shape
 
 POOL_BYTES = 4 << 30
 """Most bytes of host memory that are pinned.
@@ -59,10 +60,7 @@ class GpuMachine:
 
     def dense(self, layer: int) -> None:
         """Compute a layer's dense work."""
-        x = self.x
-        for matrix in self.matrices[layer]:
-            x = matrix @ x
-        self.x = x / x.abs().max()
+        self.x = dense_layer(self.matrices[layer], self.x)
         self.device.wait_compute()
 
     def expert(self, weights: Any) -> None:

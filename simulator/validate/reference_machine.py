@@ -8,12 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from simulator.calibrate.dense import DENSE_MATRICES, dense_layer
 from simulator.calibrate.expert import Floats, swiglu
 from simulator.calibrate.pages import read_memory
 from simulator.calibrate.readers import Read, file_move
 
-DENSE_MATRICES = 4
-"""Square matrices of a layer's dense work: as many products as an attention block is charged for."""
 BEYOND_CACHES = 256 << 20
 """Bytes of experts that are more than any processor caches."""
 
@@ -95,10 +94,7 @@ class CpuMachine:
 
     def dense(self, layer: int) -> None:
         """Compute a layer's dense work."""
-        x = self.x
-        for matrix in self.matrices[layer]:
-            x = matrix @ x
-        self.x = x / np.float32(np.abs(x).max())
+        self.x = dense_layer(self.matrices[layer], self.x)
 
     def expert(self, weights: Any) -> None:
         """Compute an expert for one token."""

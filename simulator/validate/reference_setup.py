@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulator.calibrate.device import Device
+from simulator.calibrate.marks import threads_of
 from simulator.calibrate.measure import QUICK, Measured, Plan, measure
 from simulator.calibrate.scratch import check_folder, scratch_file
 from simulator.calibrate.system import this_system
@@ -60,15 +61,15 @@ class Setup:
             for size in self.sizes:
                 for on in (False, True):
                     how = "prefetch" if on else "on demand"
-                    title, name = f"cache {size:.0%}, {how}", f"cache-{size:.0%} {how}"
-                    name = name.replace("%", "").replace(" ", "-")
+                    share = f"{100 * size:g}"
+                    title, name = f"cache {share}%, {how}", f"cache-{share}-{how.replace(' ', '-')}"
                     if self.repeats > 1:
                         title, name = f"{title} #{i}", f"{name}-{i}"
                     yield title, name, Settings(int(self.n_experts * size), self.lanes, on)
 
     def check(self) -> None:
         """Refuse what cannot be run. Errors: InputError."""
-        header, main = self.trace.header, "cpu" if self.gpu is None else "gpu"
+        header = self.trace.header
         if not self.trace.predicted:
             raise InputError("--trace", f"{header.model} has no recorded predictions", "use olmoe-mini")
         least = (header.top_k + self.lanes) / self.n_experts
@@ -77,9 +78,11 @@ class Setup:
                 raise InputError(
                     "--sizes", f"{size:g} of all experts", f"from {least:.3g} (a step) to 1 (all)"
                 )
-        if self.profile is not None and (self.profile.main != main or LINK[main] not in self.profile.links):
-            where = "a CPU beside a drive" if self.gpu is None else "a GPU beside host memory"
-            raise InputError("--profile", f"{self.profile.name} does not compute on {where}", "calibrate")
+        shares = [f"{100 * size:g}%" for size in self.sizes]
+        if twice := [share for share in shares if shares.count(share) > 1]:
+            raise InputError("--sizes", f"{twice[0]} of all experts is there twice", "--repeats runs again")
+        if self.profile is not None:
+            self._check_profile(self.profile)
         system = this_system()
         free, cache = system.memory_bytes - system.used_bytes, int(max(self.sizes) * self.all_bytes)
         if self.gpu is None:
@@ -94,6 +97,19 @@ class Setup:
         if cache + BESIDE > self.gpu.memory()[0]:
             what = f"{format_bytes(cache)} and {format_bytes(BESIDE)} besides are not free on the GPU"
             raise InputError("--sizes", what, "smaller caches")
+
+    def _check_profile(self, profile: HardwareProfile) -> None:
+        """Refuse a profile of another kind of machine, or of more threads than the run computes with."""
+        main, threads = "cpu" if self.gpu is None else "gpu", threads_of(profile)
+        if profile.main != main or LINK[main] not in profile.links:
+            where = "a CPU beside a drive" if self.gpu is None else "a GPU beside host memory"
+            raise InputError("--profile", f"{profile.name} does not compute on {where}", "calibrate")
+        if self.gpu is None and threads not in {None, 1}:
+            raise InputError(
+                "--profile",
+                f"{profile.name} has experts measured on {threads} threads, and the run computes on 1",
+                "measure with moesim calibrate --threads 1",
+            )
 
     @contextmanager
     def machine(self) -> Iterator[Machine]:

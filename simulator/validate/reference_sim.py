@@ -13,11 +13,13 @@ from simulator.engine.demand import Pass, Record
 from simulator.hardware import HardwareProfile, LinkName, Sourced
 from simulator.model.load import trace_model
 from simulator.trace.core import DECODE, Trace
+from simulator.validate.accuracy import Floats
 from simulator.validate.reference_machine import Shape
 from simulator.validate.reference_run import Settings, TokenLog
 
 LINK: dict[str, LinkName] = {"cpu": "ssd_to_cpu", "gpu": "cpu_to_gpu"}
 """The link that experts take, by the unit that computes them."""
+TURNS = 10
 
 
 def decoded(trace: Trace, shape: Shape, n_tokens: int) -> Trace:
@@ -51,16 +53,28 @@ class Overhead:
 
 
 def fit_overhead(dry: Sequence[TokenLog]) -> Overhead:
-    """Fit the cost of bookkeeping by least squares over tokens of runs that read nothing."""
+    """Fit the cost of bookkeeping by least squares over tokens of runs that move nothing.
+
+    The tenth that lies highest above the line is left out: a token that was interrupted says nothing of the
+    engine. Which those are and the line are found in turn (least trimmed squares: Rousseeuw and Van Driessen,
+    Computing LTS regression for large data sets, 2006).
+    """
     misses = np.array([log.lookups - log.hits - log.late for log in dry], dtype=float)
     spent = np.array([log.overhead_ns for log in dry], dtype=float)
-    keep = spent <= np.quantile(spent, 0.9)  # a token that was interrupted says nothing of the engine
-    per_pass, per_miss = np.linalg.lstsq(
-        np.stack([np.ones(keep.sum()), misses[keep]], axis=1), spent[keep], rcond=None
-    )[0]
+    keep = np.ones(len(dry), dtype=bool)
+    for _ in range(TURNS):
+        per_pass, per_miss = _line(misses[keep], spent[keep])
+        above = spent - per_pass - per_miss * misses
+        keep = above <= np.quantile(above, 0.9)
     if per_miss < 0 or per_pass < 0:
-        per_pass, per_miss = float(np.median(spent)), 0.0
+        per_pass, per_miss = np.median(spent), 0.0
     return Overhead(round(per_pass), round(per_miss))
+
+
+def _line(x: Floats, y: Floats) -> Floats:
+    """Return offset and slope of the line through points that is best by least squares."""
+    found = np.linalg.lstsq(np.stack([np.ones_like(x), x], axis=1), y, rcond=None)[0]
+    return np.asarray(found, dtype=np.float64)
 
 
 def simulate(

@@ -7,9 +7,11 @@ that are worked out on logs made up here.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +20,23 @@ import pytest
 from typer.testing import CliRunner
 
 from simulator.calibrate import gpu as gpu_module
+from simulator.calibrate import gpu_bench as bench_module
 from simulator.calibrate import measure as measure_module
 from simulator.calibrate.device import Device, cuda_device
+from simulator.calibrate.marks import NUMPY
 from simulator.calibrate.readers import Read, Readers
 from simulator.calibrate.scratch import scratch_file
+from simulator.calibrate.system import this_system
 from simulator.cli import app
 from simulator.engine.demand import Record
 from simulator.errors import InputError
-from simulator.hardware import load_hardware
+from simulator.hardware import HardwareProfile, load_hardware
 from simulator.trace.core import Trace, TraceHeader
-from simulator.validate import reference, reference_gpu, reference_report, reference_setup
+from simulator.validate import reference, reference_gpu, reference_intro, reference_report, reference_setup
 from simulator.validate.reference import table, validate_reference
 from simulator.validate.reference_cache import ExpertCache
 from simulator.validate.reference_gpu import GpuMachine
+from simulator.validate.reference_labels import label_lines
 from simulator.validate.reference_machine import CpuMachine, Shape
 from simulator.validate.reference_run import ReferenceRun, Settings, TokenLog
 from simulator.validate.reference_setup import GPU_SHAPE, Setup
@@ -183,6 +189,19 @@ def test_the_overhead_is_found_again() -> None:
     assert fit_overhead(logs) == Overhead(1000, 50)
 
 
+def test_tokens_with_many_misses_are_kept_and_interrupted_ones_are_not() -> None:
+    """Left out is what lies high above the line, not what is high up on it."""
+    rng = np.random.default_rng(0)
+    logs = []
+    for i in range(2000):
+        misses = 19 if i % 10 == 0 else int(rng.integers(0, 4))  # few tokens say what a miss costs
+        wall = 10_000 + 50 * misses + int(rng.normal(0, 200)) + (20_000 if i % 50 == 3 else 0)
+        logs.append(TokenLog(wall_ns=wall, lookups=20, hits=20 - misses))
+    found = fit_overhead(logs)
+    assert found.per_miss == pytest.approx(50, rel=0.1)
+    assert found.per_pass == pytest.approx(10_000, rel=0.01)
+
+
 def test_an_overhead_that_falls_with_misses_is_one_of_passes() -> None:
     logs = [TokenLog(wall_ns=1000 - 50 * misses, lookups=20, hits=20 - misses) for misses in range(9)]
     assert fit_overhead(logs) == Overhead(800, 0)
@@ -254,6 +273,51 @@ def test_the_page_counts_the_runs_that_are_within() -> None:
     rows = [reference._row(title, found) for title, found in tables.items()]
     page = reference_report.page(rows, tables, Setup(Path(), a_trace()), a_trace())
     assert "1 of 3 runs within 15% median and 10% total; median of medians 12.0%, worst 30.0%." in page
+
+
+def test_a_run_whose_hits_differ_is_not_within() -> None:
+    title, found = "cache 50%, on demand", made_up((100, 200), (3, 4))
+    page = reference_report.page(
+        [reference._row(title, found)], {title: found}, Setup(Path(), a_trace()), a_trace()
+    )
+    assert "0 of 1 runs within" in page
+
+
+def test_the_page_says_what_was_calibrated_when_and_on_what() -> None:
+    title, found = "cache 50%, on demand", made_up((100, 200))
+    rows, tables = [reference._row(title, found)], {title: found}
+    fresh = reference_report.page(rows, tables, Setup(Path(), a_trace()), a_trace())
+    mine = load_hardware("oneplus-15r").model_copy(
+        update={"name": "mine", "notes": "Measured by moesim calibrate on 2026-01-02 (moesim 1)."}
+    )
+    given = reference_report.page(rows, tables, Setup(Path(), a_trace(), profile=mine, repeats=5), a_trace())
+    assert fresh.splitlines()[0] == "## Reference run: a drive and a CPU, calibrated within the run"
+    assert (
+        given.splitlines()[0] == "## Reference run: a drive and a CPU, profile mine, measured on 2026-01-02"
+    )
+    assert "came out 17 to 22 % too slow" in words(fresh)
+    assert "17 to 22" not in given
+    assert "`moesim validate reference --profile mine --repeats 5` of moesim" in words(given)
+    for page in (fresh, given):
+        system = this_system()
+        assert f"on {datetime.now(UTC):%Y-%m-%d}, on {system.processor}" in words(page)
+        assert system.kind in words(page)
+        assert "computes, but moves nothing" in words(page)
+
+
+def test_errors_of_labels_are_told_apart_before_they_cancel() -> None:
+    """Dense 9 of 10 in each; 9 ns of stall, and 0 of overhead where 90 and 190 were."""
+    tables = {"a": made_up((110, 160)), "b": made_up((110, 160))}
+    tables["b"]["predicted_dense_ns"] = 12
+    tables["b"]["predicted_overhead_ns"] = tables["b"]["measured_overhead_ns"] + 42
+    text = "\n".join(label_lines(tables))
+    # dense: -10 % and +20 %; overhead: -100 % and 84 of 280 = +30 %
+    assert "| dense | 6.7% | +5.0% | 1 of 2 |" in text
+    assert "| overhead | 93.3% | -35.0% | 1 of 2 |" in text
+    assert "| experts | 0.0% | +0.0% | 0 of 2 |" in text
+    # of 300 ns of wall: a 2 + 18 + 280 = 100 %, b 4 + 18 + 84 = 35.3 %; the totals are 30 off in both
+    assert "add up to 67.7% of wall time in the median run (100.0% in the worst)" in words(text)
+    assert "totals are off by 10.0% (10.0%)" in words(text)
 
 
 def test_repeats_alternate_between_the_settings() -> None:
@@ -328,6 +392,31 @@ def test_a_repeated_validation_keeps_every_run(setup: Setup, tmp_path: Path) -> 
     assert names == {f"cache-50-{how}-{i}.yaml" for how in ("on-demand", "prefetch") for i in (1, 2)}
 
 
+def measured_on(threads: int) -> HardwareProfile:
+    profile = load_hardware("oneplus-15r")
+    unit = profile.main_unit
+    source = f"{NUMPY.format(threads)}, weights beyond the caches"
+    rate = unit.memory_bandwidth.model_copy(update={"source": source})
+    cpu = unit.model_copy(update={"memory_bandwidth": rate})
+    return profile.model_copy(update={"compute": profile.compute.model_copy(update={"cpu": cpu})})
+
+
+def test_a_profile_of_more_threads_than_the_run_has_is_refused(setup: Setup) -> None:
+    replace(setup, profile=measured_on(1)).check()
+    with pytest.raises(InputError, match=r"measured on 2 threads, and the run computes on 1; .*--threads 1"):
+        replace(setup, profile=measured_on(2)).check()
+
+
+def test_sizes_that_are_close_are_two_runs_and_equal_ones_are_refused(setup: Setup) -> None:
+    close = replace(setup, sizes=(1, 0.251, 0.25))
+    close.check()
+    titles = [title for title, _, _ in close.runs()]
+    assert len(set(titles)) == 6
+    assert titles[2] == "cache 25.1%, on demand"
+    with pytest.raises(InputError, match="--sizes: 25% of all experts is there twice"):
+        replace(setup, sizes=(0.25, 1, 0.25)).check()
+
+
 def test_a_given_profile_is_not_calibrated(setup: Setup, tmp_path: Path) -> None:
     given = replace(setup, profile=load_hardware("oneplus-15r"), sizes=(0.5,), lanes=1)
     page = validate_reference(tmp_path / "out", given)
@@ -385,6 +474,19 @@ def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert setup.gpu is (device if gpu else None)
 
 
+def test_a_read_that_landed_while_something_was_computed_took_as_long_as_it_took() -> None:
+    from simulator.validate.reference_probe import Probe
+
+    machine = CpuMachine(-1, SHAPE, L, 8)
+    machine.move = lambda *_: None
+    with Probe(machine, 1) as probe:
+
+        def compute(_: int | None) -> None:
+            time.sleep(0.2)
+
+        assert probe._round(probe.readers[1], 4096, 1, compute) < 0.2
+
+
 def test_a_probe_leaves_no_thread(tmp_path: Path) -> None:
     """Its threads are its own: after it is closed none is left."""
     from simulator.validate.reference_probe import Probe
@@ -414,13 +516,9 @@ def torch_device(monkeypatch: pytest.MonkeyPatch) -> Device:
     monkeypatch.setattr(reference_setup, "BESIDE", 1 << 20)
     monkeypatch.setattr("simulator.calibrate.measure.MANY", 4)
     monkeypatch.setattr("simulator.validate.reference_probe.BEYOND_CACHES", 1 << 20)
-    for name, value in {
-        "BEYOND_CACHES": 1 << 20,
-        "IN_A_ROW": 1 << 20,
-        "NEEDED": 1 << 20,
-        "WARM_S": 0.0,
-    }.items():
-        monkeypatch.setattr(gpu_module, name, value)
+    for name, value in {"BEYOND_CACHES": 1 << 20, "IN_A_ROW": 1 << 20, "WARM_S": 0.0}.items():
+        monkeypatch.setattr(bench_module, name, value)
+    monkeypatch.setattr(gpu_module, "NEEDED", 1 << 20)
     monkeypatch.setattr(gpu_module, "COPIES", (4096, 65536))
     return Device(torch, "cpu")
 
@@ -517,7 +615,7 @@ def test_the_gpu_variant_runs_calibrates_simulates_and_compares(torch_device: De
 def test_the_page_says_that_experts_share_host_memory(
     torch_device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference_report, "POOL_BYTES", 10 * HALF.expert_bytes)
+    monkeypatch.setattr(reference_intro, "POOL_BYTES", 10 * HALF.expert_bytes)
     title, found = "cache 50%, on demand", made_up((112, 224))
     setup = Setup(Path(), a_trace(), shape=HALF, gpu=torch_device)
     page = reference_report.page([reference._row(title, found)], {title: found}, setup, a_trace())
