@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def test_a_folder_without_tokens_has_no_speed_up_unless_it_was_asked_for(tmp_pat
     (folder / "tokens.parquet").unlink()
     found = compared([folder])
     assert "speed_up" not in found.table
-    assert found.notes == ["No speed-up: holds no tokens.parquet."]
+    assert found.notes == [f"No speed-up: {folder}: holds no tokens.parquet."]
     with pytest.raises(InputError, match=r"holds no tokens.parquet"):
         compared([folder], baseline="lru")
     assert compared([folder], metrics=["tpot_ms_p50"]).notes == []
@@ -123,15 +124,93 @@ def test_a_folder_without_tokens_has_no_speed_up_unless_it_was_asked_for(tmp_pat
 
 def test_a_single_run_and_a_single_sequence_say_why_something_is_missing(tmp_path: Path) -> None:
     assert compared([results(tmp_path / "a", systems=("lru",))]).notes == [
-        "No speed-up: no run can be compared with 'lru'."
+        "No speed-up: no run can be compared as there is only one."
     ]
     assert "No interval where fewer than 4 sequences" in said(results(tmp_path / "b", sequences=1))
+    batch = results(tmp_path / "c")
+    table = pd.read_parquet(batch / "tokens.parquet")
+    table.assign(**{"pass": 0}).to_parquet(batch / "tokens.parquet")
+    assert "No interval where sequences share passes" in said(batch)
+    table.assign(phase="prefill").to_parquet(batch / "tokens.parquet")
+    assert compared([batch]).notes == ["No speed-up: no run has decoded tokens."]
+    table.drop(columns="hits").to_parquet(batch / "tokens.parquet")
+    line = f"No speed-up: {batch / 'tokens.parquet'}: column 'hits' is missing."
+    assert compared([batch, tmp_path / "a"]).notes == [line]
+
+
+def test_each_folder_has_its_own_first_system_as_baseline_and_says_so(tmp_path: Path) -> None:
+    one, other = results(tmp_path / "a"), results(tmp_path / "b", systems=("fiddler", "lru"))
+    found = compared([one, other])
+    assert found.table["speed_up"].tolist() == pytest.approx([1, 2, 1, 2])
+    assert found.table["system"].tolist() == ["lru", "lfu", "fiddler", "lru"]
+    assert (found.baseline, found.table["baseline"].tolist()) == (None, ["lru"] * 2 + ["fiddler"] * 2)
+    assert found.notes == [f"Speed-ups are over lru in {one}, over fiddler in {other}."]
+    assert "None" not in said(one, other)
+    asked = compared([one, other], baseline="fiddler")
+    assert asked.notes == [f"No speed-up in {one}: no run is of fiddler."]
+    assert asked.table["speed_up"].tolist()[2:] == pytest.approx([1, 2])
+    assert "baseline" not in compared([one, one]).table
+
+
+def test_a_folder_that_sweeps_a_policy_is_compared_with_its_first_beside_one_of_systems(
+    tmp_path: Path,
+) -> None:
+    one, other = results(tmp_path / "a"), results(tmp_path / "b", systems=("lru (modified)", "lru"))
+    table = pd.read_csv(other / "summary.csv")
+    table.insert(9, "policies.eviction", ["lfu", "lru"])
+    table.to_csv(other / "summary.csv", index=False)
+    found = compared([one, other])
+    assert found.notes == [f"Speed-ups are over lru in {one}, over eviction lfu in {other}."]
+    assert found.table["speed_up"].tolist() == pytest.approx([1, 2, 1, 2])
+    assert found.table["system"].tolist() == ["lru", "lfu", "lru", "lru"]
+
+
+def test_a_size_that_settles_a_key_of_each_folder_stands_for_it(tmp_path: Path) -> None:
+    one, other = results(tmp_path / "a", sizes=(4, 8)), results(tmp_path / "b", sizes=(4,))
+    table = pd.read_csv(one / "summary.csv")
+    table.insert(9, "memory.gpu_expert_cache.fraction", [0.25, 0.25, 0.5, 0.5])
+    table.to_csv(one / "summary.csv", index=False)
+    assert list(compared([one, other]).who) == ["folder", "system", "gpu_expert_cache_gib"]
+
+
+def test_runs_that_know_the_future_are_not_ranked(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r", systems=("lru", "lfu", "oracle"))
+    table = pd.read_csv(folder / "summary.csv")
+    table.assign(knows_future=["false", "false", "true"]).to_csv(folder / "summary.csv", index=False)
+    found = compared([folder])
+    assert found.best["tokens_per_second"] == found.best["speed_up"] == {1}
+    assert found.notes == ["Not ranked, since it takes knowledge of the future: oracle."]
+    table.assign(knows_future="true").to_csv(folder / "summary.csv", index=False)
+    assert compared([folder]).best["tokens_per_second"] == {2}
+
+
+def test_other_workloads_are_not_ranked_together(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r", systems=("lru", "lfu"), seeds=(0, 1))
+    table = pd.read_csv(folder / "summary.csv").assign(seed=0)
+    table.insert(9, "workload.batch_size", [1, 2, 1, 2])
+    table.to_csv(folder / "summary.csv", index=False)
+    found = compared([folder])
+    assert found.table["workload.batch_size"].tolist() == list("1122")
+    assert found.table["tokens_per_second"].tolist() == pytest.approx([10, 30, 20, 40])
+    assert (found.blocks, found.best["tokens_per_second"]) == ([2], {1, 3})
+
+
+def test_a_share_s_interval_stays_below_one(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r")
+    table = pd.read_parquet(folder / "tokens.parquet")
+    table["hits"] = [4, 4, 4, 1] * 2
+    table.to_parquet(folder / "tokens.parquet")
+    found = compared([folder]).table
+    assert (found["hit_rate_low"] < 13 / 16).all()
+    assert (found["hit_rate_high"] == 1).all()
 
 
 def test_what_is_unknown_is_refused_with_a_guess(tmp_path: Path) -> None:
     folder = results(tmp_path / "r")
     with pytest.raises(InputError, match=r"unknown metric \('hit_rat'\); did you mean 'hit_rate'"):
         compared([folder], metrics=["hit_rat"])
+    with pytest.raises(InputError, match=r"unknown metric \('warnings'\)"):
+        compared([folder], metrics=["warnings"])  # text, all of it empty
     with pytest.raises(InputError, match="no run is of 'lr'; did you mean 'lru'"):
         compared([folder], baseline="lr")
     table = pd.read_csv(folder / "summary.csv")
@@ -172,7 +251,11 @@ def test_latex_is_escaped_and_balanced(tmp_path: Path) -> None:
     assert table.count(name) == 2
     assert r"\textbf{20.00}" in table
     assert [table.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 2, 1]
-    rows = [line for line in table.split("\n") if line.endswith(r"\\")]
+    rows = [line for line in table.split("\n") if line.endswith(r"\\") and "multicolumn" not in line]
+    titles = re.findall(r"\\multicolumn{\d}{l}{\\emph{(.*)}}", table)
+    assert titles == ["GPU expert cache 4 GiB", "GPU expert cache 8 GiB"]
+    assert r"\shortstack[r]{decoded\\tokens/s}" in rows[0]
+    assert " & .500 & " in rows[1]  # hit rate
     columns = re.match(r"\\begin{tabular}{(l+r+)}", table)
     assert columns is not None
     assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns[1])}
@@ -180,6 +263,38 @@ def test_latex_is_escaped_and_balanced(tmp_path: Path) -> None:
         bare = re.sub(r"\\[&%$#_{}]", "", part)
         assert bare.count("{") == bare.count("}")
         assert not re.search(r"(?<!\\)[%$#_]", part)
+
+
+def test_bold_is_explained_where_there_is_any(tmp_path: Path) -> None:
+    folder = results(tmp_path / "r")
+    for form in ("markdown", "latex"):
+        assert "Bold: the best of those side by side" in said(folder, "--format", form)
+        assert "Bold" not in said(folder, "--format", form, "--metric", "hit_rate")
+    assert "Bold" not in said(folder)  # nothing is bold where there is no terminal
+
+
+def test_words_in_text_break_at_hyphens_and_folders_at_what_they_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("a-system-with-quite-a-long-name-of-many-parts-and-more", "lru-on-demand")
+    folders = [results(tmp_path / name, systems=names, sizes=(4, 8)) for name in ("first", "second")]
+    table = said(*folders).split("Speed-up")[0].split("All numbers")[0]
+    assert str(tmp_path) not in table
+    first = {line.split()[0] for line in table.split("\n") if line.strip() and "─" not in line}
+    assert {"first", "second"} <= first
+    cells = {cell for line in table.split("\n") for cell in line.split()}
+    assert {"lru-on-", "demand"} <= cells
+    monkeypatch.chdir(tmp_path / "first")
+    titles = re.findall(r"emph{(.*)}}", said("../second", tmp_path / "first", "--format", "latex"))
+    assert titles[0] == "second, GPU expert cache 4 GiB"
+
+
+def test_no_number_is_cut_where_a_table_is_too_wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[command.__module__], "PAGE", 40)
+    folder = results(tmp_path / "r", systems=("lru-on-demand", "a" * 30))
+    text = said(folder)
+    assert {"a" * 30, "20", "2.00", "0.5000", "0.4688"} <= set(text.split())
+    assert "…" not in text
 
 
 def test_csv_and_json_hold_numbers_in_full(tmp_path: Path) -> None:

@@ -120,12 +120,23 @@ def experts_of(frame: pd.DataFrame, layers: int = 4, experts: int = 16, *, low: 
     return pd.concat(parts, ignore_index=True)
 
 
+def steps(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a summary whose systems are variants of one, each adding a part to the one before."""
+    rank = frame["system"].map(list(dict.fromkeys(frame["system"])).index)
+    at = frame.columns.get_loc("tokens_per_second")
+    found = frame.assign(system="hobbit")
+    found.insert(at, "policies.base", np.where(rank > 0, "with parts", "plain"))
+    for part in range(1, 1 + rank.max()):
+        found.insert(at + part, f"policies.part_{part}", np.where(rank >= part, "on", ""))
+    return found
+
+
 Plot = Callable[[pd.DataFrame], tuple[Any, pd.DataFrame]]
 FIGURES: dict[str, Plot] = {
     "miss-penalty": miss_penalty.plot,
     "prefetch-quality": prefetch_quality.plot,
     "pareto": pareto.plot,
-    "ablation": ablation.plot,
+    "ablation": lambda frame: ablation.plot(steps(frame)),
     "sensitivity": sensitivity.plot,
     "utilisation": lambda frame: utilisation.plot(frame, tokens_of(frame)),
     "residency": lambda frame: residency.plot(frame, experts_of(frame)),
@@ -162,7 +173,7 @@ CASES: dict[str, dict[str, Any]] = {
 def asked(name: str, case: str) -> bool:
     """Return whether a folder of this kind can be asked for the figure."""
     if name in {"sensitivity", "ablation"}:
-        return "swept" in CASES[case] if name == "sensitivity" else case not in {"one run", "keys of many"}
+        return ("swept" in CASES[case]) == (name == "sensitivity") and case != "one run"
     if name in {"utilisation", "residency"} and case in {"systems by size", "many at one size", "seeds"}:
         return False  # twelve panels, as of "many"
     return case != "keys of many"
@@ -201,12 +212,13 @@ def test_words_stay_within_the_figure_and_apart(name: str, look: tuple[str, str,
         _check_words(
             drawn(name, summary(**CASES[case]))[0],
             WIDTHS[width] if width else (STYLES[style].column, STYLES[style].page),
+            STYLES[style].highest,
         )
 
 
-def _check_words(figure: Any, widths: tuple[float, float]) -> None:
+def _check_words(figure: Any, widths: tuple[float, float], highest: float) -> None:
     assert figure.get_size_inches()[0] in widths
-    assert figure.get_size_inches()[1] < 12 * widths[1] / 7
+    assert figure.get_size_inches()[1] <= highest
     canvas, outside = figure.bbox, []
     for axes in figure.axes:
         assert axes.bbox.width > (5 if axes.get_label() == "<colorbar>" else 40), "axes squeezed away"
@@ -252,7 +264,8 @@ def shrunk(box: Any) -> Any:
 @pytest.mark.parametrize("sizes", [(4,), (4, 8)])
 @pytest.mark.parametrize("empty", ["some", "all"])
 def test_empty_cells_are_survived(name: str, sizes: tuple[int, ...], empty: str) -> None:
-    frame = summary(systems=("lru", "lfu"), sizes_gib=sizes, swept={"workload.batch_size": (1, 2)})
+    swept = {} if name == "ablation" else {"workload.batch_size": (1, 2)}
+    frame = summary(systems=("lru", "lfu"), sizes_gib=sizes, swept=swept)
     metrics = list(frame.columns[frame.columns.get_loc("tokens_per_second") :])
     frame.loc[slice(0, 0) if empty == "some" else slice(None), metrics] = np.nan
     assert len(drawn(name, frame)[1])
@@ -260,7 +273,9 @@ def test_empty_cells_are_survived(name: str, sizes: tuple[int, ...], empty: str)
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_same_results_give_the_same_bytes(name: str) -> None:
-    frame = summary(systems=("lru", "hobbit"), swept={"workload.batch_size": (1, 2)})
+    frame = summary(
+        systems=("lru", "hobbit"), swept={} if name == "ablation" else {"workload.batch_size": (1, 2)}
+    )
     pages = []
     for _ in range(2):
         figure, data = FIGURES[name](frame)
@@ -294,6 +309,49 @@ def test_deferred_mass_is_not_lost_and_each_panel_has_its_front() -> None:
     assert not pareto.plot(frame)[1]["on_front"][0]
 
 
+def small_print(figure: Any) -> str:
+    return figure.legends[-1].get_title().get_text().replace("\n", " ")
+
+
+def fronts(figure: Any) -> list[Any]:
+    """Return the lines drawn as fronts."""
+    return [line for axes in figure.axes for line in axes.lines if line.get_drawstyle() == "steps-pre"]
+
+
+def test_each_cache_size_has_its_front_and_bounds_are_on_none() -> None:
+    frame = summary(systems=("exact", "lossy", "slow", "oracle"), sizes_gib=(4, 8)).assign(
+        tokens_per_second=[10.0, 20, 30, 40, 5, 6, 99, 99],
+        gate_mass_low=[0.0, 0, 0.2, 0.2, 0, 0, 0, 0],
+        knows_future=["false"] * 6 + ["true"] * 2,
+    )
+    figure, data = pareto.plot(frame)
+    assert data["on_front"].tolist() == [True] * 4 + [False] * 4
+    assert [line.get_xdata().tolist() for line in fronts(figure)] == [[10, 30], [20, 40]]
+    assert len({line.get_color() for line in fronts(figure)}) == 2
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["exact", "lossy", "slow", "oracle (bound)", "front"]
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_xdata()[0] for line in hollow] == [99, 99]
+    assert "each size has its front" in small_print(figure)
+    assert "knows the future, so on no front" in small_print(figure)
+
+
+def test_one_run_that_is_best_in_both_is_no_front() -> None:
+    frame = summary(systems=("a", "b")).assign(tokens_per_second=[2.0, 1.0], gate_mass_low=[0.0, 0.1])
+    figure, _ = pareto.plot(frame)
+    assert fronts(figure) == []
+    assert "No front: one run is best in both." in small_print(figure)
+
+
+def test_many_settings_are_drawn_by_their_system() -> None:
+    frame = summary(systems=("lru", "hobbit"), swept={"runtime.x": range(12)})
+    figure, data = pareto.plot(frame)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names in (["lru", "hobbit"], ["lru", "hobbit", "front"])
+    assert len(data) == 24
+    assert "the CSV tells them apart" in small_print(figure)
+
+
 # -- prefetches and misses ------------------------------------------------------------------------
 
 
@@ -304,6 +362,14 @@ def test_waste_is_a_share_of_bytes_towards_the_main_unit_and_idle_systems_are_na
     assert data["late_percent"].tolist() == pytest.approx([10, np.nan], nan_ok=True)
     assert note.replace("\n", " ").endswith("bytes loaded. No prefetches, so not shown: idle.")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["ahead"]
+    assert "late lookups: late / all lookups" in note.replace("\n", " ")
+
+
+def test_a_single_system_that_prefetches_is_named_among_others() -> None:
+    figure, _ = prefetch_quality.plot(summary(systems=("ahead", "idle"), sizes_gib=(4, 8)))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ahead"]
+    alone, _ = prefetch_quality.plot(summary(systems=("ahead",), sizes_gib=(4, 8)))
+    assert [text.get_text() for legend in alone.legends for text in legend.get_texts()] == []
 
 
 def test_no_prefetches_at_all_are_said() -> None:
@@ -329,7 +395,7 @@ def test_miss_penalty_is_drawn_as_the_csv_says() -> None:
 @settings(max_examples=25, deadline=None)
 def test_steps_add_up_to_the_last_variant(speeds: list[float]) -> None:
     frame = summary(systems=[f"s{i}" for i in range(len(speeds))]).assign(tokens_per_second=speeds)
-    figure, data = ablation.plot(frame)
+    figure, data = ablation.plot(steps(frame))
     known = [speed for speed in speeds if not np.isnan(speed)]
     if known:
         assert known[0] + data["step_tokens_per_second"].sum() == pytest.approx(known[-1], rel=1e-9, abs=1e-9)
@@ -341,15 +407,39 @@ def test_steps_add_up_to_the_last_variant(speeds: list[float]) -> None:
 
 
 def test_an_ablation_has_a_panel_a_size_and_says_what_it_leaves_out() -> None:
-    figure, data = ablation.plot(summary(systems=("a", "b"), sizes_gib=range(1, 9)))
+    figure, data = ablation.plot(steps(summary(systems=("a", "b"), sizes_gib=range(1, 9))))
     assert len(figure.axes) == 6
     assert set(data["selection"]) == {"6 of 8 panels (the first with at least two variants)"}
-    alone = summary(systems=("a", "b"), sizes_gib=(4, 8)).head(3)
+    alone = steps(summary(systems=("a", "b"), sizes_gib=(4, 8)).head(3))
     assert set(ablation.plot(alone)[1]["selection"]) == {
         "1 of 2 panels (the first with at least two variants)"
     }
     with pytest.raises(InputError, match="one variant only"):
         ablation.plot(summary(sizes_gib=(4, 8)))
+
+
+@pytest.mark.parametrize(
+    ("frame", "what"),
+    [
+        (summary(systems=("lru", "hobbit")), "systems replace one another"),
+        (summary(swept={"policies.prefetch.depth": (1, 2, 4)}), "depth' changes more than once"),
+        (summary(swept={"policies.eviction": ("lru", "lfu")}), "only 'policies.eviction' changes"),
+        (summary(swept={"runtime.x": (1, 2), "runtime.y": (1, 2)}), "'runtime.y' changes more than once"),
+    ],
+    ids=["systems", "values of a key", "two values of a key", "a grid"],
+)
+def test_what_replaces_one_another_is_no_ablation(frame: pd.DataFrame, what: str) -> None:
+    with pytest.raises(InputError, match=what) as error:
+        ablation.plot(frame)
+    assert "each keeping what the one before changed" in str(error.value)
+
+
+def test_variants_of_a_list_are_an_ablation_though_some_are_called_modified() -> None:
+    frame = steps(summary(systems=("a", "b", "c"), sizes_gib=(4, 8)))
+    frame["system"] = np.where(frame["policies.base"] == "plain", "hobbit", "hobbit (modified)")
+    figure, data = ablation.plot(frame)
+    assert len(figure.axes) == 2
+    assert data["step_tokens_per_second"].notna().sum() == 4
 
 
 @pytest.mark.parametrize(
@@ -462,8 +552,43 @@ def test_a_link_that_no_run_has_is_no_strip_and_prompts_are_marked() -> None:
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["main unit", "CPU to GPU"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["prompt passes"]
     assert len(data) == 2 * 120
+    assert "not shown" not in small_print(figure)
     with pytest.raises(InputError, match="no column 'busy_cpu_ns'"):
         utilisation.plot(frame, table.drop(columns="busy_cpu_ns"))
+
+
+def test_a_link_that_is_idle_in_every_run_has_no_strip_and_is_named() -> None:
+    frame = summary(systems=("lru", "lfu"))
+    table = tokens_of(frame)
+    table[LINKS[0]] = table["latency_ns"] // 200
+    figure, data = utilisation.plot(frame, table)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["main unit", "CPU to GPU"]
+    assert "Busy for at most 1 % of any run, so not shown: SSD to CPU." in small_print(figure)
+    assert data["ssd_to_cpu_busy_percent"].mean() == pytest.approx(0.5, abs=0.01)
+    table.loc[table["run"] == 1, LINKS[0]] = table["latency_ns"] // 2  # one run that uses it is enough
+    figure, _ = utilisation.plot(frame, table)
+    assert "SSD to CPU" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+@pytest.mark.parametrize("name", ["utilisation", "residency"])
+def test_a_slide_has_fewer_runs_than_a_page(name: str) -> None:
+    frame = summary(systems=[*"abcdefghijkl"])
+    page = FIGURES[name](frame)[1]["run"].nunique()
+    with styled("talk"):
+        figure, data = FIGURES[name](frame)
+    assert figure.get_size_inches()[1] <= STYLES["talk"].highest
+    shown = data["run"].nunique()
+    assert 1 < shown < page
+    assert f"Shown: {shown} of 12 runs" in small_print(figure)
+
+
+def test_the_title_of_a_share_is_short() -> None:
+    frame = summary(systems=("lru", "lfu"), sizes_gib=(4, 8))
+    frame["memory.gpu_expert_cache.fraction"] = np.where(
+        frame["gpu_expert_cache_bytes"] == 4 * GIB, 0.125, 0.5
+    )
+    figure, _ = FIGURES["residency"](frame)
+    assert figure.axes[0].get_title() == "lru\nGPU cache 12.5 %"
 
 
 @pytest.mark.parametrize(

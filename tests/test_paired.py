@@ -1,10 +1,10 @@
-"""Speed-ups are ratios over the same sequences; their intervals agree with enumeration and with SciPy."""
+"""Speed-ups are ratios over the same sequences; intervals are as by hand, and cover what they should."""
 
 from __future__ import annotations
 
-from collections import Counter
-from fractions import Fraction
-from itertools import product
+import math
+from collections.abc import Sequence
+from itertools import pairwise, product
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.sparse import csgraph
 
 from simulator.analysis import paired
 from simulator.analysis.baseline import baseline_name, pairs, speed_ups
 from simulator.analysis.groups import group
 from simulator.analysis.latency import gaps_ms
-from simulator.analysis.paired import RESAMPLES, own_ratio, per_sequence, ratio, resampled, speed_up
+from simulator.analysis.paired import Interval, own_ratio, per_sequence, speed_up, student_t
+from simulator.analysis.units import components
 from simulator.errors import InputError
 
 Pass = tuple[int, dict[int, str], int]
@@ -50,12 +52,22 @@ def decoding(times: dict[int, list[int]]) -> dict[int, list[Pass]]:
     return {run: [(i, {i: "decode"}, ns) for i, ns in enumerate(of)] for run, of in times.items()}
 
 
-def test_a_speed_up_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paired, "FEWEST", 2)
-    sums = per_sequence(tokens(decoding({0: [100, 300], 1: [50, 250]})))
+def ratio(over: Sequence[int] | np.ndarray, under: Sequence[int] | np.ndarray) -> Interval:
+    """Return the ratio of sequences that stand for themselves."""
+    return paired.ratio(np.array(over), np.array(under), pd.Series(range(len(over))))
+
+
+def test_a_speed_up_worked_by_hand() -> None:
+    sums = per_sequence(tokens(decoding({0: [100, 300, 200, 400], 1: [50, 250, 100, 100]})))
     found = speed_up(sums, [1], [0])
-    assert (found.value, found.sequences) == (400 / 300, 2)
-    assert (found.low, found.high) == (300 / 250, 100 / 50)  # each alone is a quarter of all resamples
+    assert (found.value, found.sequences) == (1000 / 500, 4)
+    cells = [(100, 50), (300, 250), (200, 100), (400, 100)]
+    every = [[sum(column) for column in zip(*drawn, strict=True)] for drawn in product(cells, repeat=4)]
+    logs = [math.log(over / under) for over, under in every]  # all 256 resamples
+    middle = sum(logs) / 256
+    error = math.sqrt(4 / 3 * sum((one - middle) ** 2 for one in logs) / 256)
+    assert found.low == pytest.approx(2 * math.exp(-3.182 * error), rel=0.02)  # t of 3 degrees of freedom
+    assert found.high == pytest.approx(2 * math.exp(3.182 * error), rel=0.02)
 
 
 def test_a_run_against_itself_is_exactly_one() -> None:
@@ -63,49 +75,94 @@ def test_a_run_against_itself_is_exactly_one() -> None:
     assert (found.value, found.low, found.high) == (1, 1, 1)
 
 
-def test_resamples_of_three_sequences_come_as_often_as_enumeration_says() -> None:
-    over, under = np.array([70, 20, 30]), np.array([10, 11, 13])
-    drawn = product(range(3), repeat=3)
-    exact = Counter(Fraction(int(over[list(i)].sum()), int(under[list(i)].sum())) for i in drawn)
-    found = Counter(resampled(over, under).tolist())
-    assert set(found) == {float(value) for value in exact}
-    for value, times in exact.items():
-        p = times / 27
-        error = np.sqrt(p * (1 - p) / RESAMPLES)
-        assert found[float(value)] / RESAMPLES == pytest.approx(p, abs=4 * error)
+@pytest.mark.parametrize("freedom", [3, 4, 7, 30, 1000])
+def test_student_s_t_is_that_of_scipy(freedom: int) -> None:
+    assert student_t(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=0.002)
 
 
-@pytest.mark.parametrize("n", [5, 40, 300])
-def test_the_interval_is_that_of_scipy(n: int) -> None:
+@pytest.mark.parametrize(("n", "least"), [(4, 0.92), (8, 0.92), (64, 0.93)])
+def test_ninety_five_intervals_of_a_hundred_hold_the_true_ratio(n: int, least: float) -> None:
     generator = np.random.default_rng(n)
-    over = generator.integers(1, 10**9, n)
-    under = over // 2 + generator.integers(1, 10**9, n)
-    found = ratio(over, under)
-    other = stats.bootstrap(
-        (over, under),
-        lambda a, b, axis=-1: a.sum(axis=axis) / b.sum(axis=axis),
-        paired=True,
-        vectorized=True,
-        n_resamples=20_000,
-        method="percentile",
-        random_state=np.random.default_rng(1),
-    ).confidence_interval
-    width = other.high - other.low
-    assert found.low == pytest.approx(other.low, abs=0.04 * width)
-    assert found.high == pytest.approx(other.high, abs=0.04 * width)
+    own = generator.lognormal(0, 0.6, (1000, n)) * generator.lognormal(0, 0.1, (1000, n))
+    times = own * generator.lognormal(math.log(2), 0.15, (1000, n))
+    true = 2 * math.exp(0.15**2 / 2)
+    found = [
+        ratio((1e9 * a).astype(np.int64), (1e9 * b).astype(np.int64)) for a, b in zip(times, own, strict=True)
+    ]
+    assert least < np.mean([one.low <= true <= one.high for one in found]) < 0.97
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 10**12), st.integers(1, 10**12)), min_size=4, max_size=30))
-def test_an_interval_lies_within_the_sequences_own_ratios_and_is_the_same_each_time(
-    times: list[tuple[int, int]],
-) -> None:
-    over, under = (np.array(column) for column in zip(*times, strict=True))
-    found = ratio(over, under)
-    own = over / under
-    assert own.min() * (1 - 1e-12) <= found.low <= found.high <= own.max() * (1 + 1e-12)
-    assert own.min() * (1 - 1e-12) <= found.value <= own.max() * (1 + 1e-12)
+times = st.lists(st.tuples(st.integers(1, 10**12), st.integers(1, 10**12)), min_size=4, max_size=30)
+
+
+@settings(max_examples=50, deadline=None)
+@given(times)
+def test_an_interval_turned_over_is_that_of_the_slow_down(cells: list[tuple[int, int]]) -> None:
+    over, under = (np.array(column) for column in zip(*cells, strict=True))
+    found, turned = ratio(over, under), ratio(under, over)
+    assert found.low <= found.value <= found.high
+    assert found.low * turned.high == pytest.approx(1)
+    assert found.high * turned.low == pytest.approx(1)
     assert ratio(over, under) == found
+
+
+def test_a_ratio_that_hangs_on_one_sequence_has_no_interval() -> None:
+    found = ratio([0, 0, 5, 0], [10, 10, 10, 10])
+    assert (found.value, found.why) == (0.125, "nothing to count in all but one")
+    assert np.isnan(ratio([0, 0, 0, 0], [1, 2, 3, 4]).low)
+
+
+# -- batches --------------------------------------------------------------------------------------
+
+
+def batch(n: int, size: int, steps: tuple[int, ...]) -> list[Pass]:
+    """Return the passes of n sequences of which ``size`` decode at once, one for each latency."""
+    groups = [range(at, min(at + size, n)) for at in range(0, n, size)]
+    return [
+        (len(steps) * place + step, dict.fromkeys(group, "decode"), ns + 37 * place * place)
+        for place, group in enumerate(groups)
+        for step, ns in enumerate(steps)
+    ]
+
+
+def test_a_batch_of_all_sequences_has_no_interval() -> None:
+    found = speed_up(per_sequence(tokens({0: batch(6, 6, (200, 300)), 1: batch(6, 6, (100, 140))})), [1], [0])
+    assert (found.value, found.sequences) == (500 / 240, 6)
+    assert np.isnan([found.low, found.high]).all()
+    assert found.why == "sequences share their passes"
+    two = speed_up(per_sequence(tokens({0: batch(6, 3, (200, 300)), 1: batch(6, 3, (100, 140))})), [1], [0])
+    assert two.why == "sequences share their passes: only 2 independent groups"
+
+
+def test_batches_count_once_each() -> None:
+    whole = speed_up(per_sequence(tokens({0: batch(5, 1, (200, 300)), 1: batch(5, 1, (100, 140))})), [1], [0])
+    batched = speed_up(
+        per_sequence(tokens({0: batch(20, 4, (200, 300)), 1: batch(20, 4, (100, 140))})), [1], [0]
+    )
+    assert (batched.low, batched.value, batched.high) == (whole.low, whole.value, whole.high)
+    assert (batched.sequences, whole.sequences) == (20, 5)
+    mixed = speed_up(per_sequence(tokens({0: batch(6, 6, (9, 9)), 1: batch(6, 1, (3, 3))})), [1], [0])
+    assert mixed.why == "sequences share their passes"  # in one of the two runs
+
+
+def test_sequences_that_follow_each_other_in_a_batch_are_one_group() -> None:
+    chain: list[Pass] = [(i, dict.fromkeys(pair, "decode"), 10) for i, pair in enumerate(pairwise(range(9)))]
+    sums = per_sequence(tokens({0: chain}))
+    assert set(sums["unit"]) == {0}
+    assert own_ratio(sums, [0], "hits", "lookups").why == "sequences share their passes"
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=20))
+def test_components_are_those_of_scipy(pairs: list[tuple[int, int]]) -> None:
+    matrix = np.zeros((13, 13))
+    for one, other in pairs:
+        matrix[one, other] = 1
+    labels = csgraph.connected_components(matrix, directed=False)[1]
+    found = components(pairs)
+    assert {*found} == {node for pair in pairs for node in pair}
+    for one, other in product(found, found):
+        assert (found[one] == found[other]) == (labels[one] == labels[other])
+    assert all(least == found[least] <= node for node, least in found.items())
 
 
 def test_one_sequence_has_no_interval_and_says_why() -> None:
@@ -115,11 +172,11 @@ def test_one_sequence_has_no_interval_and_says_why() -> None:
 
 
 def test_three_sequences_have_no_interval_and_four_have_one() -> None:
-    three = ratio(np.array([3, 4, 5]), np.array([1, 1, 1]))
+    three = ratio([3, 4, 5], [1, 1, 1])
     assert (three.value, three.why) == (4, "only 3 sequences")
     assert np.isnan([three.low, three.high]).all()
-    four = ratio(np.array([3, 4, 5, 8]), np.array([1, 1, 1, 1]))
-    assert 3 < four.low < four.value < four.high < 8  # neither extreme
+    four = ratio([3, 4, 5, 8], [1, 1, 1, 1])
+    assert 0 < four.low < four.value < four.high
 
 
 def test_only_sequences_that_both_decoded_as_far_are_compared() -> None:
@@ -129,19 +186,24 @@ def test_only_sequences_that_both_decoded_as_far_are_compared() -> None:
     assert (found.value, found.sequences) == (2, 1)
 
 
-def test_runs_without_a_sequence_in_common_are_refused() -> None:
+def test_runs_without_a_sequence_in_common_have_no_speed_up() -> None:
     apart = {0: [(0, {0: "decode"}, 5)], 1: [(0, {1: "decode"}, 5)]}
-    with pytest.raises(InputError, match="no sequence in common"):
-        speed_up(per_sequence(tokens(apart)), [1], [0])
+    found = speed_up(per_sequence(tokens(apart)), [1], [0])
+    assert math.isnan(found.value)
+    assert found.why == "no sequence in common"
+
+
+def test_runs_that_decode_nothing_are_refused() -> None:
     prompts: dict[int, list[Pass]] = {0: [(0, {0: "prefill"}, 5)], 1: [(0, {0: "prefill"}, 5)]}
-    with pytest.raises(InputError, match="no sequence in common"):
-        speed_up(per_sequence(tokens(prompts)), [1], [0])
+    groups = group(summary([{"system": "lru"}, {"system": "lfu"}]))
+    with pytest.raises(InputError, match="no run has decoded tokens"):
+        speed_ups(groups, tokens(prompts), "lru")
 
 
 def test_all_seeds_of_a_sequence_are_drawn_together() -> None:
     sums = per_sequence(tokens(decoding({0: [10, 20, 60], 1: [30, 20, 10], 2: [5, 8, 13], 3: [7, 1, 2]})))
     found = speed_up(sums, [2, 3], [0, 1])
-    assert found == ratio(np.array([40, 40, 70]), np.array([12, 9, 15]))
+    assert found == ratio([40, 40, 70], [12, 9, 15])
     assert found.sequences == 3
 
 
@@ -229,6 +291,31 @@ def test_other_workloads_are_never_compared() -> None:
     alone = [{"workload.batch_size": n} for n in ("1", "4")]
     with pytest.raises(InputError, match="no run can be compared"):
         pairs(group(summary(alone)), "batch size 1")
+
+
+def test_a_swept_policy_is_compared_with_its_first_value() -> None:
+    systems = {"lfu": "lru (modified)", "lru": "lru", "fifo": "lru (modified)"}
+    rows = [
+        {"system": systems[name], "policies.eviction": name, "workload.batch_size": n}
+        for name, n in product(systems, "12")
+    ]
+    groups = group(summary(rows))
+    assert set(groups.runs["system"]) == {"lru"}
+    assert groups.series[0] == "eviction lfu, batch size 1"
+    assert baseline_name(groups, None) == "eviction lfu"
+    assert pairs(groups, "eviction lfu") == {0: 0, 1: 1, 2: 0, 3: 1, 4: 0, 5: 1}
+    several = group(summary([*rows, {"system": "hobbit", "workload.batch_size": "1"}]))
+    assert "lru, eviction fifo, batch size 2" in several.series
+
+
+def test_a_system_is_called_modified_where_no_swept_key_says_so() -> None:
+    always = [{"system": "lru (modified)", "policies.eviction": name} for name in ("lfu", "random")]
+    assert set(group(summary(always)).runs["system"]) == {"lru (modified)"}
+    unsaid: list[dict[str, object]] = [
+        {"system": "lru", "runtime.x": "1"},
+        {"system": "lru (modified)", "runtime.x": "1"},
+    ]
+    assert group(summary(unsaid)).series == ["lru", "lru (modified)"]
 
 
 def test_an_unknown_baseline_is_refused_with_a_guess() -> None:

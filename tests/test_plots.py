@@ -157,7 +157,7 @@ def test_words_stay_within_the_figure_and_apart(name: str, which: str, style: st
     case = CASES[which]
     frame = summary(**case)
     if name == "speed-up" and group(frame).series[1:] == []:
-        with pytest.raises(InputError, match="no run can be compared"):
+        with pytest.raises(InputError, match=r"no run can be compared|one run only"):
             plotted(name, frame)
         return
     with styled(style, width):
@@ -165,6 +165,7 @@ def test_words_stay_within_the_figure_and_apart(name: str, which: str, style: st
         figure.draw_without_rendering()
         widths = WIDTHS[width] if width else (STYLES[style].column, STYLES[style].page)
         assert figure.get_size_inches()[0] in widths
+        assert figure.get_size_inches()[1] <= STYLES[style].highest
         canvas = figure.bbox
         for axes in figure.axes:
             labels = [
@@ -251,6 +252,80 @@ def test_bounds_that_differ_say_whose_they_are(bounds: int, expected: list[str])
     assert names[5:] == [*expected, "one token's experts"]
 
 
+def test_a_bound_that_some_systems_have_not_says_whose_it_is_not() -> None:
+    frame = summary(systems="abcd", sizes_gib=(4, 8))
+    frame.loc[frame["system"] == "b", "belady_hit_rate"] = np.nan
+    figure, _ = plotted("hit-rate", frame)
+    assert "Belady's bound (not of b)" in [text.get_text() for text in figure.legends[0].get_texts()]
+    at_one_size = frame[frame["gpu_expert_cache_bytes"] == 4 * GIB]
+    figure, _ = plotted("hit-rate", at_one_size)
+    assert "Belady's bound (not of b)" in [text.get_text() for text in figure.legends[0].get_texts()]
+    two = summary(systems="abcde", sizes_gib=(4, 8), bounds=2)
+    two.loc[two["system"] == "c", "belady_hit_rate"] = np.nan
+    names = [text.get_text() for text in plotted("hit-rate", two)[0].legends[0].get_texts()]
+    assert sum("not of c" in name for name in names) == 1
+    settings = pd.concat([frame.assign(**{"runtime.x": x}) for x in (1, 2)]).assign(run=range(16))
+    names = [text.get_text() for text in plotted("hit-rate", settings)[0].legends[0].get_texts()]
+    assert "Belady's bound (not of b)" in names  # and not of each of its settings
+
+
+def test_a_legend_that_would_be_as_high_as_its_plot_takes_the_page() -> None:
+    for systems, width in (("abcdef", STYLES["paper"].column), ("abcdefgh", STYLES["paper"].page)):
+        figure, _ = plotted("hit-rate", summary(systems=systems, sizes_gib=(4, 8)))
+        assert figure.get_size_inches()[0] == width
+
+
+@pytest.mark.parametrize(("at_once", "label"), [(1, "ms per decoded token"), (4, "ms per decode step")])
+def test_a_step_that_decodes_several_tokens_is_called_a_step(at_once: int, label: str) -> None:
+    frame = summary(systems=("lru", "lfu"))
+    frame["tokens_per_second"] = 1000 * at_once / (5.5 + frame["stall_ms_per_token"])
+    figure, _ = plotted("latency-breakdown", frame)
+    assert figure.axes[0].get_xlabel() == label
+
+
+@pytest.mark.parametrize("sizes", [(4,), (4, 8)])
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+@pytest.mark.parametrize("name", ["tokens-per-second", "hit-rate"])
+def test_whiskers_say_what_they_are(name: str, sizes: tuple[int, ...], seeds: tuple[int, ...]) -> None:
+    figure, _ = plotted(name, summary(systems=("lru", "random"), sizes_gib=sizes, seeds=seeds))
+    said = [text for legend in figure.legends if (text := legend.get_title().get_text())]
+    has_whiskers = len(seeds) > 1 and (name, sizes) != ("hit-rate", (4,))
+    assert said == (["Whiskers: lowest and highest seed."] if has_whiskers else [])
+
+
+@pytest.mark.parametrize("name", ["tokens-per-second", "hit-rate", "latency-breakdown", "speed-up"])
+@pytest.mark.parametrize(("style", "width"), [("paper", "icml"), ("talk", None)])
+def test_what_is_higher_than_a_page_shows_some_and_says_of_how_many(
+    name: str, style: str, width: str | None
+) -> None:
+    frame = summary(systems=[f"{name}-{at}" for at in "abc" for name in LONG])
+    with styled(style, width):
+        figure, data = plotted(name, frame)
+    assert figure.get_size_inches()[1] <= STYLES[style].highest
+    said = figure.legends[-1].get_title().get_text().replace("\n", " ")
+    drawn = len(figure.axes[0].get_yticklabels())
+    assert 6 <= drawn < 36
+    assert said == f"Shown: {drawn} of 36, evenly spread from lowest to highest. The CSV has all."
+    assert data["system"].nunique() == 36
+
+
+def test_of_more_panels_than_a_page_has_room_for_the_first_are_shown() -> None:
+    figure, data = plotted("hit-rate", summary(systems=LONG[:7], sizes_gib=(4, 8), models=[*"abcdefghijkl"]))
+    assert figure.get_size_inches()[1] <= STYLES["paper"].highest
+    said = figure.legends[-1].get_title().get_text().replace("\n", " ")
+    assert said.startswith(f"Shown: the first {len(figure.axes)} of 12 panels; 6 of 7")
+    assert data["model"].nunique() == 12
+
+
+def test_results_without_decoded_tokens_leave_out_what_is_of_decoding(tmp_path: Path) -> None:
+    frame = summary(systems=("lru", "lfu")).assign(miss_penalty=np.nan)
+    frame[["tokens_per_second", "dense_ms_per_token"]] = np.nan
+    said: dict[str, str] = {}
+    names = ("tokens-per-second", "hit-rate", "latency-breakdown", "miss-penalty", "ablation")
+    draw(names, results(tmp_path, frame), left_out=lambda name, error: said.update({name: error.what}))
+    assert said == dict.fromkeys([name for name in names if name != "hit-rate"], "no run has decoded tokens")
+
+
 def test_runs_that_only_their_seed_tells_apart_are_averaged(tmp_path: Path) -> None:
     data = shown(results(tmp_path, summary(systems=("random",), seeds=(0, 1, 2))), "tokens-per-second")
     assert data["tokens_per_second"].tolist() == [11.0]
@@ -306,6 +381,10 @@ def test_empty_cells_are_survived(tmp_path: Path, name: str, sizes: tuple[int, .
     frame = summary(systems=("lru", "lfu"), sizes_gib=sizes)
     metrics = [c for c in frame if c.endswith(("_rate", "_per_second", "_per_token"))]
     frame.loc[slice(0, 0) if empty == "some" else slice(None), metrics] = np.nan
+    if empty == "all" and FIGURES[name].decoded:
+        with pytest.raises(InputError, match="no run has decoded tokens"):
+            draw([name], results(tmp_path, frame))
+        return
     data = shown(results(tmp_path, frame), name)
     by_token = FIGURES[name].tables == ("tokens",)
     assert data.groupby(["system", *data.filter(regex="_gib$")]).ngroups == len(frame)

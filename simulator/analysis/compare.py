@@ -7,24 +7,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simulator.analysis.baseline import SPEED_UP, baseline_name, speed_ups
-from simulator.analysis.groups import FACETS, PANEL, SERIES, SIZE, Groups, group, shown
+from simulator.analysis.baseline import SPEED_UP, baseline_name, first_names, speed_ups
+from simulator.analysis.groups import FACETS, FOLDER, PANEL, SERIES, SIZE, Groups, group, shown
 from simulator.analysis.labels import words
-from simulator.analysis.paired import FEWEST, Interval, own_ratio, per_sequence
-from simulator.analysis.summary import CACHES, IDENTITY, need, read_summary, swept
-from simulator.analysis.tables import read_table
+from simulator.analysis.paired import INTEGERS, Interval, own_ratio, per_sequence
+from simulator.analysis.remarks import remarks, said
+from simulator.analysis.summary import CACHES, IDENTITY, knows_future, need, read_summary, swept
+from simulator.analysis.tables import need_integers, read_table
 from simulator.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDER = "folder"
 STALL_SHARE, MASS_LOST = "stall_share", "gate_mass_lost"
 DEFAULT = (
     "tokens_per_second", SPEED_UP, "hit_rate", "tpot_ms_p50", "tpot_ms_p95", STALL_SHARE, MASS_LOST,
 )  # fmt: skip
-# Of the metrics that are ratios of sums over sequences: over, under, factor.
+# Of the metrics that are ratios of sums over sequences: over, under, factor; and what they never exceed.
 RATIOS = {"tokens_per_second": ("decoded_tokens", "decode_ns", 10**9), "hit_rate": ("hits", "lookups", 1)}
+MOST = {"hit_rate": 1.0}
 # Which way is better, by how a name begins or ends; where neither says so, nothing is best.
 HIGHER = (
     "tokens_per_second",
@@ -42,9 +43,10 @@ LOWER = ("ttft", "tpot", "stall", "late", "miss", "wasted", "unused", "gate_mass
 class Comparison:
     """``table`` has a row per run (seeds averaged): the columns ``who``, by heading, then ``metrics``.
 
-    Cells are NaN where empty. NAME_low and NAME_high follow where there is an interval. ``best`` has the rows
-    of the best value of a metric among those that differ in nothing but the system, and ``blocks`` where
-    these begin. ``notes`` say what is not there, and why.
+    Cells are NaN where empty. NAME_low and NAME_high follow where there is an interval. ``baseline`` is what
+    all speed-ups are over; None where they differ: then it is a column too. ``best`` has the rows of the best
+    value of a metric among those that differ in nothing but the system and do not know the future, ``blocks``
+    where these begin. ``notes`` say what is not there, and why.
     """
 
     table: pd.DataFrame
@@ -70,28 +72,33 @@ def compare(folders: Sequence[Path], baseline: str | None = None, metrics: Seque
     groups = _grouped(summary, several=len(folders) > 1)
     measured = [name for name in wanted if name != SPEED_UP]
     data = shown(groups, measured)
-    data[FOLDER] = data[PANEL].str.split("\n").str[0]
-    name, notes = None, []
+    if len(folders) > 1:
+        data[FOLDER] = data[PANEL].str.split("\n").str[0]
+    names: dict[str, str] = {}
+    notes: list[str] = []
     must = baseline is not None or SPEED_UP in metrics
     try:
         tokens = _tokens(folders) if SPEED_UP in wanted or RATIOS.keys() & set(wanted) else None
         if tokens is not None:
             data = _with_intervals(data, groups, tokens, measured)
         if tokens is not None and SPEED_UP in wanted:
-            name = baseline_name(groups, baseline)
-            data = data.merge(speed_ups(groups, tokens, name), on=[PANEL, SERIES, SIZE], how="left")
+            over = _baselines(groups, baseline)
+            data = data.merge(speed_ups(groups, tokens, over), on=[PANEL, SERIES, SIZE], how="left")
+            names = over
+            notes += remarks(data, groups, names)
     except InputError as error:
         if must:
             raise
-        name = None
-        notes.append(f"No speed-up: {error.what}.")
-    if (
-        f"{SPEED_UP}_why" in data
-        and data[f"{SPEED_UP}_why"].str.endswith(("one sequence", "sequences")).any()
-    ):
-        notes.append(f"No interval where fewer than {FEWEST} sequences were replayed: too few to resample.")
+        notes.append(f"No speed-up: {said(error)}.")
     found = [one for one in wanted if one in data and (metrics or _says_something(data, one))]
-    return _ordered(data, groups, found, name, notes, several=len(folders) > 1)
+    return _ordered(data, groups, found, names, notes, several=len(folders) > 1)
+
+
+def _baselines(groups: Groups, asked: str | None) -> dict[str, str]:
+    """Return the baseline of each panel: that which was asked for, or the first of its folder."""
+    if asked is None:
+        return first_names(groups, FOLDER)
+    return dict.fromkeys(groups.panels, baseline_name(groups, asked))
 
 
 def _numbered(folder: Path, place: int) -> pd.DataFrame:
@@ -106,6 +113,8 @@ def _tokens(folders: Sequence[Path]) -> pd.DataFrame:
     import pandas as pd
 
     tables = [read_table(folder, "tokens") for folder in folders]
+    for folder, table in zip(folders, tables, strict=True):
+        need_integers(table, INTEGERS, str(folder / "tokens.parquet"))
     return pd.concat(
         [table.assign(run=table["run"].astype("int64") + (i << 24)) for i, table in enumerate(tables)]
     )
@@ -161,7 +170,7 @@ def _with_intervals(
             own = [int(run) for run in runs[cell] if int(run) in there]
             found.append(own_ratio(sums, own, *RATIOS[metric]))
         data[f"{metric}_low"] = [one.low for one in found]
-        data[f"{metric}_high"] = [one.high for one in found]
+        data[f"{metric}_high"] = [min(MOST.get(metric, one.high), one.high) for one in found]
     return data
 
 
@@ -169,37 +178,62 @@ def _ordered(
     data: pd.DataFrame,
     groups: Groups,
     metrics: list[str],
-    baseline: str | None,
+    baselines: dict[str, str],
     notes: list[str],
     *,
     several: bool,
 ) -> Comparison:
     """Return the table with the runs side by side that differ in nothing but the system."""
-    rank = data[PANEL].map(groups.panels.index)
-    data = data.loc[data.assign(_rank=rank).sort_values(["_rank", SIZE], kind="stable").index]
-    data = data.reset_index(drop=True)
-    cells = [data[PANEL], data[SIZE]]
-    place = data.groupby(cells, sort=False).ngroup()
-    blocks = [int(row) for row in data.index[place.diff().fillna(0) != 0]]
-    best = {name: _best(data, name, cells) for name in metrics}
+    beside = [PANEL, *(name for name in groups.told if name.startswith("workload."))]
+    ranks = {f"_{n}": _first_run(data, groups, names) for n, names in enumerate((beside, [PANEL, SERIES]))}
+    order = data.assign(**ranks).sort_values(["_0", SIZE, "_1"], kind="stable").index
+    data = data.loc[order].reset_index(drop=True)
+    cells = [data[name] for name in (*beside, SIZE)]
+    block = data.groupby(cells, sort=False).ngroup()
+    blocks = [int(row) for row in data.index[block.diff().fillna(0) != 0]]
+    bound = _bounds(data, groups)
+    best = {name: _best(data, name, cells, bound) for name in metrics}
+    if bound.any() and any(best.values()):
+        names = ", ".join(dict.fromkeys(data.loc[bound, "system"].astype(str)))
+        notes = [*notes, f"Not ranked, since it takes knowledge of the future: {names}."]
     told = [name for name in (*FACETS, "system", *groups.told) if name in groups.told or name == "system"]
     if groups.axis is not None:
         data = data.rename(columns={SIZE: groups.axis.column})
         told.append(groups.axis.column)
-    names = [name for name in ([FOLDER] if several else []) + told if name in data]
-    who = {name: words(name) for name in dict.fromkeys(names)}
+    columns = [name for name in ([FOLDER] if several else []) + told if name in data]
+    who = {name: words(name) for name in dict.fromkeys(columns)}
     if groups.axis is not None:
         who[groups.axis.column] = groups.axis.label
     ends = [f"{name}_{end}" for name in metrics for end in ("low", "high") if f"{name}_{end}" in data]
-    more = [name for name in ("runs_averaged",) if name in data]
+    over = list(dict.fromkeys(baselines.values()))
+    if len(over) > 1:
+        data["baseline"] = data[PANEL].map(baselines)
+    more = [name for name in ("baseline", "runs_averaged") if name in data]
     table = data[[*who, *metrics, *ends, *more]]
-    return Comparison(table, who, metrics, best, blocks, baseline, notes)
+    return Comparison(table, who, metrics, best, blocks, over[0] if len(over) == 1 else None, notes)
 
 
-def _best(data: pd.DataFrame, name: str, cells: list[pd.Series[str]]) -> set[int]:
-    """Return the rows with the best value among those beside it; none where a row stands alone."""
+def _first_run(data: pd.DataFrame, groups: Groups, names: list[str]) -> list[int]:
+    """Return for each row the first run with the same ``names``."""
+    first = groups.runs.groupby(names, dropna=False)["run"].min().to_dict()
+    cells = (tuple(row) if len(names) > 1 else row[0] for row in data[names].to_numpy())
+    return [int(first[cell]) for cell in cells]
+
+
+def _bounds(data: pd.DataFrame, groups: Groups) -> pd.Series[bool]:
+    """Return the rows that know the future; none where all do."""
+    import pandas as pd
+
+    runs = groups.runs.assign(_bound=knows_future(groups.runs))
+    knows = runs.groupby([PANEL, SERIES, SIZE], dropna=False)["_bound"].any()
+    found = [bool(knows[cell]) for cell in zip(data[PANEL], data[SERIES], data[SIZE], strict=True)]
+    return pd.Series(found, data.index) & (not all(found))
+
+
+def _best(data: pd.DataFrame, name: str, cells: list[pd.Series[str]], bound: pd.Series[bool]) -> set[int]:
+    """Return the rows with the best value among those beside it; none where a row stands alone, no bound."""
     better = 1 if name.startswith(HIGHER) else -1 if name.startswith(LOWER) else 0
-    values = better * data[name]
+    values = (better * data[name]).mask(bound)
     among = values.groupby(cells)
     is_best = values.eq(among.transform("max")) & (among.transform("nunique") > 1)
     return {int(row) for row in data.index[is_best]} if better else set()

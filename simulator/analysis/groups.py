@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PANEL, SERIES, SIZE = "_panel", "_series", "_size"
+FOLDER = "folder"
+MODIFIED = " (modified)"
 FACETS = ("model", "hardware", "trace")
 
 
@@ -46,6 +48,7 @@ def group(summary: pd.DataFrame) -> Groups:
     text = [name for name in (*IDENTITY, *swept(runs)) if name in runs]
     for name in text:
         runs[name] = [value_text(value) for value in runs[name]]
+    runs["system"] = _unmodified(runs, others)
     axis = size_axis(runs, [name for name in (*IDENTITY, *others) if name in runs])
     runs[SIZE] = axis.positions if axis else 0.0
     told = _telling(runs, [*text, *(name for name in CACHES if name in runs and axis is not None)], axis)
@@ -88,14 +91,30 @@ def table(data: pd.DataFrame, axis: SizeAxis | None) -> pd.DataFrame:
     return data.drop(columns=[PANEL, SERIES]).rename(columns={SIZE: axis.column})
 
 
+def _unmodified(runs: pd.DataFrame, keys: list[str]) -> pd.Series[str]:
+    """Return the systems, not called modified where a folder has them unmodified too, and ``keys`` say which.
+
+    Keys say so where runs that share them all are modified or not alike.
+    """
+    base = runs["system"].str.removesuffix(MODIFIED)
+    modified, within = runs["system"].ne(base), [base, *(runs[name] for name in {FOLDER} & {*runs})]
+    both = modified.groupby(within).transform("nunique") > 1
+    if not keys or not both.any():
+        return runs["system"]
+    unclear = modified.groupby([*within, *(runs[name] for name in keys)]).transform("nunique") > 1
+    return base.where(both & ~unclear.groupby(within).transform("any"), runs["system"])
+
+
 def _telling(runs: pd.DataFrame, names: list[str], axis: SizeAxis | None) -> list[str]:
     """Return the columns, of ``names`` in this order, that tell runs apart which those before do not.
 
-    The size is among those before only for what was swept: a size never stands for a system or model.
+    The size is among those before only for what was swept, and so is the folder, of several: neither stands
+    for a system or model.
     """
     chosen: list[str] = []
+    folder = [FOLDER] if FOLDER in runs else []
     for name in names:
-        by = chosen if name in IDENTITY else [*chosen, SIZE]
+        by = chosen if name in IDENTITY else [*folder, *chosen, SIZE]
         values = runs.groupby(by, dropna=False)[name] if by else runs[name]
         if (axis is None or name != axis.source) and np.max(values.nunique(dropna=False)) > 1:
             chosen.append(name)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 IDENTITY = ("system", "model", "hardware", "trace")
 CACHES = ("gpu_expert_cache_bytes", "cpu_expert_cache_bytes")
+TEXT = (
+    "experiment", "perplexity_source", "belady_kind", "trace_synthetic", "hardware_measured", "knows_future",
+    "assumed", "warnings",
+)  # fmt: skip
 FIRST_METRIC = "tokens_per_second"
 HINT = "give the results folder of a `moesim run`"
 
@@ -39,7 +43,7 @@ def read_summary(run_dir: Path) -> pd.DataFrame:
     need(frame, IDENTITY, where)
     if frame.empty:
         raise InputError(where, "holds no runs", HINT)
-    text = {*IDENTITY, *swept(frame)}
+    text = {*IDENTITY, *TEXT, *swept(frame)}
     for name in frame.columns:
         if name not in text:
             frame[name] = _numbers(frame[name])

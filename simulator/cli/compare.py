@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import sys
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.compare_cells import BOLD, Cells, bold, cells, short
+from simulator.cli.compare_latex import latex
 from simulator.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from simulator.analysis.compare import Comparison
 
 
-HEADING = 12  # letters of a line of a heading on a terminal
+PAGE = 120  # letters of a line where there is no terminal
+HEADING = 12  # letters of a line of a heading
 
 
 class Form(StrEnum):
@@ -37,7 +40,8 @@ class Form(StrEnum):
 def compare(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="results folders")],
     baseline: Annotated[
-        str | None, typer.Option(metavar="SYSTEM", help="what speed-ups are over (default: the first system)")
+        str | None,
+        typer.Option(metavar="SYSTEM", help="what speed-ups are over (default: the first of each folder)"),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -87,125 +91,56 @@ def _caveats(folders: list[Path]) -> list[str]:
     return [line if len(where) == n else f"{', '.join(where)}: {line}" for line, where in said.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """A table as text: headings, rows, how many of the columns at the left are words, and who is best."""
-
-    headings: list[str]
-    rows: list[list[str]]
-    words: int
-    best: set[tuple[int, int]]
-    """(row, column)"""
-    blocks: set[int]
-    """Rows that begin another panel or size."""
-
-
-def cells(found: Comparison) -> Cells:
-    """Return the table as it is read."""
-    from simulator.report.words import heading
-
-    names = [*found.who, *found.metrics]
-    columns = [_words(found.table[name]) for name in found.who]
-    columns += [_numbers(found, name) for name in found.metrics]
-    headings = [found.who.get(name) or heading(name) for name in names]
-    if "speed_up" in names:
-        headings[names.index("speed_up")] = f"speed-up over {found.baseline}"
-    at = {(row, names.index(name)) for name, rows in found.best.items() for row in rows}
-    rows = [[" ".join(cell.split()) for cell in row] for row in zip(*columns, strict=True)]
-    return Cells(headings, rows, len(found.who), at, set(found.blocks))
-
-
-def _words(values: Any) -> list[str]:
-    return [f"{value:g}" if isinstance(value, float) else str(value) for value in values]
-
-
-def _numbers(found: Comparison, name: str) -> list[str]:
-    """Return a metric's cells, a speed-up with its interval."""
-    from simulator.report.words import bytes_text, decimals, is_bytes, number
-
-    values = found.table[name]
-    if name == "speed_up":
-        ends = zip(values, found.table[f"{name}_low"], found.table[f"{name}_high"], strict=True)
-        return [_speed_up(*three) for three in ends]
-    places = decimals(values)
-    text = bytes_text if is_bytes(name) else lambda value: number(value, places)
-    return ["" if math.isnan(value) else text(value) for value in values]
-
-
-def _speed_up(value: float, low: float, high: float) -> str:
-    if math.isnan(value):
-        return ""
-    return f"{value:.2f}" if math.isnan(low) or low == high else f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-
 def _text(found: Comparison, notes: list[str]) -> str:
-    from rich import box
     from rich.console import Console
+    from rich.text import Text
+
+    buffer = io.StringIO()
+    tty = sys.stdout.isatty()
+    console = Console(file=buffer, width=Console().width if tty else PAGE, force_terminal=tty)
+    unbounded = console.options.update(max_width=sys.maxsize)
+    shown = short(cells(found))
+    table = _drawn(shown)
+    if console.measure(table, options=unbounded).maximum > console.width:
+        table = _drawn(shown, HEADING)
+    console.width, page = max(console.width, console.measure(table, options=unbounded).maximum), console.width
+    console.print(table)
+    console.width = page
+    for line in [*notes, *([BOLD] if tty and shown.best else [])]:
+        console.print(Text(line))
+    return buffer.getvalue()
+
+
+def _drawn(shown: Cells, width: int | None = None) -> Table:
+    """Return the table for a terminal, words on lines of ``width`` letters."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    shown = cells(found)
     table = Table(box=box.SIMPLE_HEAD)
     table.padding = (0, 1, 0, 0)
     for place, words in enumerate(shown.headings):
         right = place >= shown.words
         heading = textwrap.fill(words, HEADING, break_long_words=False)
-        table.add_column(Text(heading), justify="right" if right else "left", no_wrap=right, overflow="fold")
+        table.add_column(Text(heading), justify="right" if right else "left", no_wrap=True)
     for at, row in enumerate(shown.rows):
         if at in shown.blocks:
             table.add_section()
+        if width:
+            lines = [textwrap.fill(cell, width, break_long_words=False) for cell in row[: shown.words]]
+            row = [*lines, *row[shown.words :]]  # noqa: PLW2901
         looks = ["bold" if (at, place) in shown.best else "" for place in range(len(row))]
         table.add_row(*(Text(cell, style=look) for cell, look in zip(row, looks, strict=True)))
-    buffer = io.StringIO()
-    tty = sys.stdout.isatty()
-    console = Console(file=buffer, width=Console().width if tty else 120, force_terminal=tty)
-    console.print(table)
-    for line in notes:
-        console.print(Text(line))
-    return buffer.getvalue()
+    return table
 
 
 def _markdown(found: Comparison, notes: list[str]) -> str:
     shown = cells(found)
     rule = ["---" if place < shown.words else "---:" for place in range(len(shown.headings))]
-    rows = _bold(
-        shown, str.maketrans({"|": r"\|", "*": r"\*", "_": r"\_", "<": "&lt;", "`": r"\`"}), "**{}**"
-    )
+    rows = bold(shown, str.maketrans({"|": r"\|", "*": r"\*", "_": r"\_", "<": "&lt;", "`": r"\`"}), "**{}**")
     lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
+    notes = [*notes, BOLD] if shown.best else notes
     return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"
-
-
-SPECIAL = {letter: rf"\{letter}" for letter in "&%$#_{}"}
-SPECIAL |= {"[": "{[}", "]": "{]}"}  # a bracket at the start of a row would be an argument of the row before
-SPECIAL |= {
-    letter: rf"\text{name}{{}}"
-    for letter, name in (
-        ("~", "asciitilde"), ("^", "asciicircum"), ("\\", "backslash"), ("|", "bar"), ("<", "less"),
-        (">", "greater"),
-    )
-}  # fmt: skip
-
-
-def _latex(found: Comparison, notes: list[str]) -> str:
-    """Return a tabular of booktabs; its notes follow as small print."""
-    shown, escape = cells(found), str.maketrans(SPECIAL)
-    head, *rows = (" & ".join(row) + r" \\" for row in _bold(shown, escape, r"\textbf{{{}}}"))
-    align = "l" * shown.words + "r" * (len(shown.headings) - shown.words)
-    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", head, r"\midrule"]
-    for at, row in enumerate(rows):
-        lines += [r"\midrule", row] if at in shown.blocks else [row]
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if notes:
-        lines += [r"\par\smallskip", rf"{{\footnotesize {' '.join(notes).translate(escape)}\par}}"]
-    return "\n".join(lines) + "\n"
-
-
-def _bold(shown: Cells, escape: dict[int, str], bold: str) -> list[list[str]]:
-    """Return headings and rows, escaped, what is best in bold."""
-    rows = [[cell.translate(escape) for cell in row] for row in (shown.headings, *shown.rows)]
-    for row, column in shown.best:
-        rows[row + 1][column] = bold.format(rows[row + 1][column])
-    return rows
 
 
 def _json(found: Comparison, notes: list[str]) -> str:
@@ -220,7 +155,7 @@ def _json(found: Comparison, notes: list[str]) -> str:
 FORMS: dict[Form, Callable[[Comparison, list[str]], str]] = {
     Form.TEXT: _text,
     Form.MARKDOWN: _markdown,
-    Form.LATEX: _latex,
+    Form.LATEX: latex,
     Form.CSV: lambda found, _: found.table.to_csv(index=False, lineterminator="\n"),
     Form.JSON: _json,
 }

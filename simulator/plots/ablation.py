@@ -1,4 +1,8 @@
-"""What each part adds: from the first variant of a sweep to its last, in the order of the sweep."""
+"""What each part adds: from the first variant of a system to its last, in the order of the sweep.
+
+Variants are steps only where each keeps what those before it changed. Systems replace one another, and so
+do the values of one key: their differences are not what parts add.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
+from simulator.analysis.groups import MODIFIED, PANEL, SERIES, SIZE, Groups, group, shown, table
+from simulator.analysis.summary import swept
 from simulator.errors import InputError
 from simulator.plots.bars import Rows, beside, digits
+from simulator.plots.lines import size_title
 from simulator.plots.notes import note, titles
-from simulator.plots.style import BOX, COLUMN, PAGE, legend, nothing, panels, unit
+from simulator.plots.style import BOX, COLUMN, PAGE, fitted, legend, nothing, panels, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +29,8 @@ NEEDS = ("system", METRIC)
 LABEL = "decoded tokens/s"
 MOST_PANELS = 6
 ALL = "= total"
+RULE = "the first with at least two variants"
+HINT = "sweep a list of variants of one system, each keeping what the one before changed"
 LOOKS: dict[str, dict[str, Any]] = {
     "total": {"facecolor": "#999999", "hatch": "", **BOX},
     "gain": {"facecolor": "#56B4E9", "hatch": "////", **BOX},
@@ -33,15 +41,14 @@ LOOKS: dict[str, dict[str, Any]] = {
 def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the data that it shows: a row per panel, cache size and variant, with its step.
 
-    Errors: InputError where there are no two variants at one cache size.
+    Errors: InputError where there are no two variants at one cache size, or where they are no steps.
     """
     import pandas as pd
 
     groups = group(summary)
     if len(groups.series) < 2:
-        raise InputError(
-            "summary.csv", "this folder has one variant only", "sweep systems or settings, each adding a part"
-        )
+        raise InputError("summary.csv", "this folder has one variant only", HINT)
+    _need_steps(groups)
     data = shown(groups, [METRIC])
     cells = _cells(groups, data)
     parts = {cell: _steps(part) for cell, part in cells.items() if len(part) > 1}
@@ -49,16 +56,38 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         raise InputError(
             "summary.csv", "no two variants have the same cache size", "run all variants at the same sizes"
         )
-    drawn = dict(list(parts.items())[:MOST_PANELS])
-    selection = f"{len(drawn)} of {len(cells)} panels (the first with at least two variants)"
-    selection = "all panels" if len(drawn) == len(cells) else selection
-    figure = _draw(groups, drawn)
-    if len(drawn) < len(cells):
-        note(figure, f"Shown: {selection}.")
-    written = pd.concat(drawn.values(), ignore_index=True)
-    written.insert(0, "selection", selection)
+
+    def selection(n: int) -> str:
+        return "all panels" if n == len(cells) else f"{n} of {len(cells)} panels ({RULE})"
+
+    def first(n: int) -> Figure:
+        figure = _draw(groups, dict(list(parts.items())[:n]))
+        note(figure, f"Shown: {selection(n)}." if n < len(cells) else "")
+        return figure
+
+    n, figure = fitted(first, min(len(parts), MOST_PANELS))
+    written = pd.concat(list(parts.values())[:n], ignore_index=True)
+    written.insert(0, "selection", selection(n))
     written.insert(1, "variant", written[SERIES])
     return figure, table(written, groups.axis)
+
+
+def _need_steps(groups: Groups) -> None:
+    """Raise InputError unless the variants are one system's, and of several keys each changes once."""
+    runs = groups.runs.assign(_of=groups.runs["system"].str.removesuffix(MODIFIED))
+    keys = [name for name in swept(runs) if groups.axis is None or name != groups.axis.source]
+    for _, own in runs.groupby([PANEL, SIZE], sort=False):
+        what = ""
+        variants = own.drop_duplicates(SERIES)[keys].fillna("")
+        changes = (variants != variants.shift()).iloc[1:].sum()
+        if len(set(own["_of"])) > 1:
+            what = "systems replace one another: none adds to another"
+        elif (changes > 1).any():
+            what = f"'{changes.idxmax()}' changes more than once: its values replace one another"
+        elif (changes > 0).sum() == 1:
+            what = f"only '{changes.idxmax()}' changes: its values replace one another"
+        if what:
+            raise InputError("summary.csv", what, HINT)
 
 
 def _cells(groups: Groups, data: pd.DataFrame) -> dict[tuple[str, float], pd.DataFrame]:
@@ -103,7 +132,7 @@ def _added(variants: list[str]) -> list[str]:
 
 def _title(groups: Groups, cell: tuple[str, float]) -> str:
     panel = [cell[0]] if len(groups.panels) > 1 else []
-    return "\n".join([*panel, *([groups.axis.title(cell[1])] if groups.axis else [])])
+    return "\n".join([*panel, *([size_title(groups.axis, cell[1])] if groups.axis else [])])
 
 
 def _waterfall(

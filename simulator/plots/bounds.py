@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from simulator.analysis.groups import SERIES, SIZE
+from simulator.analysis.groups import MODIFIED, SERIES, SIZE
 from simulator.plots.style import unit
 
 if TYPE_CHECKING:
@@ -16,8 +16,19 @@ SAME = 5e-5  # of the hit rate: curves closer than this are one
 Curve = tuple[dict[float, float], list[str]]
 
 
-def draw_bounds(axes: Axes, part: pd.DataFrame, metric: str, name: str, handles: dict[str, Any]) -> None:
-    """Draw the bounds of a panel in per cent, black, and add them to the legend's ``handles`` as ``name``.
+def bound_name(data: pd.DataFrame, metric: str, name: str) -> str:
+    """Return ``name`` with the systems, or else the series, that have no bound: those of mixed precisions."""
+    systems = data["system"].str.removesuffix(MODIFIED)
+    lacking = ~data[metric].notna().groupby(data[SERIES]).transform("any")
+    whole = not set(systems[lacking]) & set(systems[~lacking])
+    without = list(dict.fromkeys((systems if whole else data[SERIES])[lacking]))
+    return f"{name} (not of {_listed(without)})" if without else name
+
+
+def draw_bounds(
+    axes: Axes, part: pd.DataFrame, data: pd.DataFrame, metric: str, name: str, handles: dict[str, Any]
+) -> None:
+    """Draw the bounds of ``part``, a panel of ``data``, in per cent, black; add them to ``handles``.
 
     Up to three different curves have dashes of their own and say whom they bound; more are a grey band,
     lowest to highest.
@@ -28,11 +39,12 @@ def draw_bounds(axes: Axes, part: pd.DataFrame, metric: str, name: str, handles:
         low, high = 100 * by.min().dropna(), 100 * by.max().dropna()
         look = {"facecolor": "0.85", "edgecolor": "black", "linestyle": DASHES[0], "linewidth": 0.8 * unit()}
         drawn: Any = axes.fill_between(low.index, low, high, zorder=0.9, **look)
-        handles.setdefault(f"{name}, range over systems", drawn)
+        handles.setdefault(bound_name(data, metric, f"{name}, range over systems"), drawn)
         return
     largest = max((names for _, names in curves), key=len, default=[])
     for (curve, names), dash in zip(curves, DASHES, strict=False):
-        who = "other systems" if names is largest and len(names) > 1 else _listed(names)
+        others = bound_name(data, metric, f"{name}, other systems")
+        who = others if names is largest and len(names) > 1 else f"{name}, {_listed(names)}"
         sizes = sorted(curve)
         look = {
             "color": "black",
@@ -41,7 +53,7 @@ def draw_bounds(axes: Axes, part: pd.DataFrame, metric: str, name: str, handles:
             "marker": "_" if len(sizes) == 1 else "",
         }
         drawn = axes.plot(sizes, [100 * curve[size] for size in sizes], zorder=1.9, **look)[0]
-        handles.setdefault(name if len(curves) == 1 else f"{name}, {who}", drawn)
+        handles.setdefault(bound_name(data, metric, name) if len(curves) == 1 else who, drawn)
 
 
 def _listed(names: list[str]) -> str:

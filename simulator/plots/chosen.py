@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group
 from simulator.analysis.summary import CACHES, HINT
 from simulator.errors import InputError
+from simulator.plots.lines import size_title
+from simulator.plots.style import fitted
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
+MOST_ROWS = 4
 CELL = [PANEL, SERIES, SIZE]
 
 
@@ -34,8 +39,8 @@ class Chosen:
         return "" if self.selection == "all runs" else f"Shown: {self.selection}."
 
     def columns(self, panels: int, most: int) -> int:
-        """Return how many ``panels`` to draw abreast: all sizes of a system where they fit."""
-        if 1 < self.sizes <= most and panels % self.sizes == 0:
+        """Return how many ``panels`` to draw abreast: all sizes of a system, unless rows are too many."""
+        if 1 < self.sizes <= most and panels % self.sizes == 0 and panels // self.sizes <= MOST_ROWS:
             return self.sizes
         return 2 if panels == 4 else min(panels, most)
 
@@ -65,7 +70,7 @@ def choose(summary: pd.DataFrame, most: int) -> Chosen:
     runs = runs.assign(_again=runs.duplicated(CELL, keep=False))
     sizes = sorted(set(runs[SIZE]))
     if left_to and groups.axis and len(sizes) == 1:
-        left_to.append(groups.axis.title(sizes[0]))
+        left_to.append(size_title(groups.axis, sizes[0]))
     titles = {int(row["run"]): _parts(groups, row, sized=len(sizes) > 1) for _, row in runs.iterrows()}
     return Chosen(
         titles,
@@ -73,6 +78,16 @@ def choose(summary: pd.DataFrame, most: int) -> Chosen:
         selection=f"{len(runs)} of {len(summary)} runs ({', '.join(left_to)})" if left_to else "all runs",
         identity=runs[["run", *groups.keys]].astype({"run": int, **_bytes(groups)}).set_index("run"),
     )
+
+
+def fewer(summary: pd.DataFrame, chosen: Chosen, draw: Callable[[Chosen], Figure]) -> tuple[Chosen, Figure]:
+    """Return as many of the ``chosen`` runs of a summary as fit on a page, and their figure."""
+
+    def first(most: int) -> Chosen:
+        return chosen if most == len(chosen.titles) else choose(summary, most)
+
+    most, figure = fitted(lambda most: draw(first(most)), len(chosen.titles))
+    return first(most), figure
 
 
 def _sorted(groups: Groups) -> pd.DataFrame:
@@ -96,7 +111,7 @@ def _parts(groups: Groups, row: pd.Series[Any], *, sized: bool) -> list[str]:
     if len(groups.series) > 1:
         parts.append(str(row[SERIES]))
     if groups.axis and sized:
-        parts.append(groups.axis.title(float(row[SIZE])))
+        parts.append(size_title(groups.axis, float(row[SIZE])))
     return [*parts, f"run {int(float(row['run']))}"] if row["_again"] else parts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,12 @@ from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown,
 from simulator.analysis.labels import folded
 from simulator.analysis.summary import CACHES
 from simulator.plots.bars import TITLE_WIDTH, beside, lying, whiskers
-from simulator.plots.bounds import draw_bounds
+from simulator.plots.bounds import bound_name, draw_bounds
 from simulator.plots.lines import size_scale
-from simulator.plots.style import BOX, COLUMN, PAGE, legend, line, nothing, panels, unit
+from simulator.plots.notes import on_seeds
+from simulator.plots.on_a_page import on_a_page
+from simulator.plots.over_sizes import in_order
+from simulator.plots.style import BOX, COLUMN, PAGE, legend, line, nothing, panels, unit, widen
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +28,7 @@ CYCLE = "token_cycle_bytes"
 CYCLE_COLUMN = "token_cycle_on_the_axis"
 CYCLE_NAME = "one token's experts"
 CYCLE_WITHIN = 1.25  # of the largest size: a line farther out would squeeze the curves
+MOST_NAMES = 8  # of a legend in a column: a longer one would be as high as its plot
 NEEDS = ("system", METRIC)
 LOOKS = {
     METRIC: ("hits", "#0072B2", ""),
@@ -38,10 +43,12 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     bound = [BOUND] if BOUND in groups.runs and groups.runs[BOUND].notna().any() else []
     if groups.axis is None:
         data = shown(_with_shares(groups), [METRIC, "late_rate", "miss_rate", *bound])
-        return _bars(groups, data, _name(summary)), table(data, None)
+        draw = partial(_bars, bound=bound_name(data, BOUND, _name(summary)) if bound else "")
+        return on_a_page(groups, data, data[METRIC], draw), table(data, None)
     cycle = [CYCLE_COLUMN] if _with_cycle(groups) else []
     data = shown(groups, [METRIC, *bound, *cycle])
-    return _curves(groups, data, _name(summary)), table(data, groups.axis)
+    draw = partial(_curves, bound=_name(summary))
+    return on_a_page(groups, data, data[METRIC], draw, on_seeds(data)), table(data, groups.axis)
 
 
 def _name(summary: pd.DataFrame) -> str:
@@ -111,21 +118,15 @@ def _bars(groups: Groups, data: pd.DataFrame, bound: str) -> Figure:
 
 def _curves(groups: Groups, data: pd.DataFrame, bound: str) -> Figure:
     n = len(groups.panels)
-    width = COLUMN if n == 1 and len(groups.series) <= 8 else PAGE
-    figure, all_axes = panels(n, min(n, 2), width, 2.0)
+    figure, all_axes = panels(n, min(n, 2), COLUMN if n == 1 else PAGE, 2.0)
     handles: dict[str, Any] = {}
     for axes, (panel, part) in zip(all_axes, data.groupby(PANEL, sort=False), strict=True):
         if BOUND in part:
-            draw_bounds(axes, part, BOUND, bound, handles)
+            draw_bounds(axes, part, data, BOUND, bound, handles)
         for index, name in enumerate(groups.series):
             own = part[part[SERIES] == name]
             if own[METRIC].notna().any():
-                drawn = axes.plot(own[SIZE], 100 * own[METRIC], **line(index))
-                handles.setdefault(name, drawn[0])
-                spread = whiskers(own, METRIC)
-                if spread is not None:
-                    colour = drawn[0].get_color()
-                    axes.errorbar(own[SIZE], 100 * own[METRIC], 100 * spread, fmt="none", ecolor=colour)
+                _line(axes, own, index, name, handles)
         if CYCLE_COLUMN in part:
             _draw_cycle(axes, part, handles)
         size_scale(axes, groups.axis, sorted(set(part[SIZE])))
@@ -137,8 +138,16 @@ def _curves(groups: Groups, data: pd.DataFrame, bound: str) -> Figure:
             axes.set_title(folded(str(panel), TITLE_WIDTH))
         if not part[METRIC].notna().any():
             nothing(axes, "a hit rate")
-    names = [name for name in groups.series if name in handles]
-    names += [name for name in handles if name not in names]
-    if len(names) > 1:
-        legend(figure, {name: handles[name] for name in names})
+    if len(handles) > MOST_NAMES:
+        widen(figure)
+    if len(handles) > 1:
+        legend(figure, in_order(groups, handles) | handles)
     return figure
+
+
+def _line(axes: Axes, own: pd.DataFrame, index: int, name: str, handles: dict[str, Any]) -> None:
+    drawn = axes.plot(own[SIZE], 100 * own[METRIC], **line(index))[0]
+    handles.setdefault(name, drawn)
+    spread = whiskers(own, METRIC)
+    if spread is not None:
+        axes.errorbar(own[SIZE], 100 * own[METRIC], 100 * spread, fmt="none", ecolor=drawn.get_color())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
 from simulator.analysis.labels import folded, stall_text
 from simulator.plots.bars import TITLE_WIDTH, Rows, beside, digits
+from simulator.plots.lines import size_title
+from simulator.plots.on_a_page import on_a_page
 from simulator.plots.style import BOX, COLUMN, LINE, PAGE, legend, panels, unit
 
 if TYPE_CHECKING:
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LABEL = "ms per decoded token"
+LABEL, IN_BATCHES = "ms per decoded token", "ms per decode step"
+SPEED = "tokens_per_second"
 END = "_ms_per_token"
 TOTAL_STALL = f"stall{END}"
 NEEDS = ("system", f"dense{END}")
@@ -31,6 +35,7 @@ LOOKS = {
     TOTAL_STALL: ("", "#D55E00", "xxxx"),
     f"overhead{END}": ("overhead", "#999999", ""),
 }
+PLAIN = [name for name in LOOKS if not name.startswith("stall")]
 OTHER_STALL = ("", "#CC79A7", "++++")
 
 
@@ -39,17 +44,34 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     groups = group(summary)
     labels = _labels(groups.runs)
     data = shown(groups, labels)
+    draw = partial(_draw, labels=labels, label=IN_BATCHES if _in_batches(groups.runs) else LABEL)
+    figure = on_a_page(groups, data, data[labels].sum(axis=1), draw, each_size=True)
+    return figure, table(data, groups.axis)
+
+
+def _in_batches(runs: pd.DataFrame) -> bool:
+    """Return whether a decode step of any run decodes several tokens: it is then shorter than its parts.
+
+    A step's parts are charged whole to each of its tokens, so that they times tokens/s are tokens per step.
+    """
+    parts = [name for name in runs if str(name).endswith(END) and (name == TOTAL_STALL or name in PLAIN)]
+    if SPEED not in runs or TOTAL_STALL not in parts:
+        return False
+    return bool((runs[parts].sum(axis=1) * runs[SPEED] > 1000 * 1.01).any())
+
+
+def _draw(groups: Groups, data: pd.DataFrame, labels: list[str], label: str) -> Figure:
     cells = [(panel, size) for panel in groups.panels for size in groups.sizes]
     parts = [data[(data[PANEL] == panel) & (data[SIZE] == size)] for panel, size in cells]
     kept = [(cell, part) for cell, part in zip(cells, parts, strict=True) if len(part)]
-    figure, all_axes, rows = _axes(groups, [cell for cell, _ in kept])
+    figure, all_axes, rows = _axes(groups, [cell for cell, _ in kept], label)
     longest = data.assign(_total=data[labels].sum(axis=1)).groupby(PANEL)["_total"].max()
     handles: dict[str, Any] = {}
     for axes, ((panel, _), part) in zip(all_axes, kept, strict=True):
         _stack(axes, rows, part, labels, handles)
         axes.set_xlim(0, max(1e-9, longest[panel]) * 1.22)
     legend(figure, handles)
-    return figure, table(data, groups.axis)
+    return figure
 
 
 def _labels(runs: pd.DataFrame) -> list[str]:
@@ -57,12 +79,11 @@ def _labels(runs: pd.DataFrame) -> list[str]:
     ends = [str(name) for name in runs if str(name).endswith(END)]
     by_link = [name for name in ends if name.startswith("stall_") and name != TOTAL_STALL]
     stalls = by_link or [TOTAL_STALL]
-    plain = [name for name in LOOKS if not name.startswith("stall")]
-    wanted = [name for name in (*plain[:-1], *stalls, plain[-1]) if name in runs]
+    wanted = [name for name in (*PLAIN[:-1], *stalls, PLAIN[-1]) if name in runs]
     return [name for name in wanted if (runs[name].fillna(0) != 0).any()] or wanted[:1]
 
 
-def _axes(groups: Groups, cells: list[tuple[str, float]]) -> tuple[Figure, list[Axes], Rows]:
+def _axes(groups: Groups, cells: list[tuple[str, float]], label: str) -> tuple[Figure, list[Axes], Rows]:
     """Return axes for each panel and size, the names of the systems beside the first of each row.
 
     Panels of one model and machine stand in one row under its name, where all have the same sizes.
@@ -92,15 +113,15 @@ def _axes(groups: Groups, cells: list[tuple[str, float]]) -> tuple[Figure, list[
             )
             above.set_in_layout(False)
     if n == 1:
-        all_axes[0].set_xlabel(LABEL)
+        all_axes[0].set_xlabel(label)
     else:
-        figure.supxlabel(LABEL)
+        figure.supxlabel(label)
     return figure, all_axes, rows
 
 
 def _title(groups: Groups, cell: tuple[str, float], *, in_rows: bool) -> str:
     panel, size = cell
-    sizes = [groups.axis.title(size, short=in_rows)] if groups.axis else []
+    sizes = [size_title(groups.axis, size, short=in_rows)] if groups.axis else []
     named = len(groups.panels) > 1 and not in_rows
     return "\n".join([folded(panel, TITLE_WIDTH), *sizes] if named else sizes)
 

@@ -13,7 +13,20 @@ from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown,
 from simulator.analysis.labels import folded
 from simulator.analysis.latency import MARKED, PERCENTILES, gaps_ms
 from simulator.errors import InputError
-from simulator.plots.style import COLOURS, COLUMN, LINE, MARKERS, PAGE, legend, nothing, panels
+from simulator.plots.lines import size_title
+from simulator.plots.notes import note
+from simulator.plots.style import (
+    COLOURS,
+    COLUMN,
+    LINE,
+    MARKERS,
+    PAGE,
+    fitted,
+    legend,
+    nothing,
+    panels,
+    spread,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +53,8 @@ def plot(summary: pd.DataFrame, tokens: pd.DataFrame) -> tuple[Figure, pd.DataFr
     if not cells:
         raise InputError("tokens.parquet", "holds no decoded tokens", "replay a trace that decodes")
     series = _told_apart(groups, cells)
-    sizes = _spread(groups.sizes, MOST_SIZES)
-    figure = _draw(groups, cells, series, sizes)
+    most = min(MOST_SIZES, len(groups.sizes))
+    _, figure = fitted(lambda n: _draw(groups, cells, series, spread(groups.sizes, n)), most)
     return figure, _table(groups, cells)
 
 
@@ -65,15 +78,8 @@ def _told_apart(groups: Groups, cells: Cells) -> list[str]:
     for (_, series, _), (_, found) in cells.items():
         medians.setdefault(series, []).append(found[PERCENTILES.index(50)])
     ranked = sorted(medians, key=lambda name: (float(np.mean(medians[name])), name))
-    chosen = set(_spread(ranked, MOST_CURVES))
+    chosen = set(spread(ranked, MOST_CURVES))
     return [name for name in groups.series if name in chosen]
-
-
-def _spread(found: list[Any], most: int) -> list[Any]:
-    """Return at most ``most`` of a list, evenly spread, the first and last among them."""
-    if len(found) <= most:
-        return found
-    return [found[i * (len(found) - 1) // (most - 1)] for i in range(most)]
 
 
 def _draw(groups: Groups, cells: Cells, series: list[str], sizes: list[float]) -> Figure:
@@ -107,6 +113,8 @@ def _draw(groups: Groups, cells: Cells, series: list[str], sizes: list[float]) -
     less = f"{len(series)} of {len(groups.series)}, fastest to slowest median; "
     ordered = {name: handles[name] for name in series if name in handles}
     legend(figure, ordered, (less if len(series) < len(groups.series) else "") + marks)
+    if len(sizes) < len(groups.sizes):
+        note(figure, f"Shown: {len(sizes)} of {len(groups.sizes)} cache sizes. The CSV has all.")
     return figure
 
 
@@ -117,7 +125,9 @@ def _look(index: int) -> dict[str, Any]:
 
 def _title(groups: Groups, panel: str, size: float) -> str:
     named = [folded(panel, TITLE_WIDTH)] if len(groups.panels) > 1 else []
-    return "\n".join([*named, groups.axis.title(size)] if groups.axis and len(groups.sizes) > 1 else named)
+    return "\n".join(
+        [*named, size_title(groups.axis, size)] if groups.axis and len(groups.sizes) > 1 else named
+    )
 
 
 def _across(axes: Axes, found: list[Any]) -> None:

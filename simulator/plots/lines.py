@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 MOST_TICKS = 7
 
 
+def size_title(axis: SizeAxis, size: float, *, short: bool = False) -> str:
+    """Return what a panel at one size is called; a share is one of experts, which goes without saying."""
+    return axis.title(size, short=short).removesuffix(" of experts")
+
+
 def size_scale(axes: Axes, axis: SizeAxis | None, sizes: list[float]) -> None:
     """Label the horizontal axis with the sizes that were run; in powers of two where they span 16-fold."""
     from matplotlib.ticker import FixedLocator, NullLocator

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from simulator.analysis.groups import PANEL, Groups, group, shown, table
 from simulator.analysis.labels import folded
 from simulator.plots.bars import TITLE_WIDTH, lying
+from simulator.plots.notes import on_seeds
+from simulator.plots.on_a_page import on_a_page
 from simulator.plots.over_sizes import draw_bars, draw_lines, in_order
 from simulator.plots.style import COLUMN, PAGE, legend, nothing, panels
 
@@ -26,7 +28,8 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the data that it shows: a row per panel, system and cache size."""
     groups = group(summary)
     data = shown(groups, [METRIC])
-    figure = _curves(groups, data) if groups.axis else _bars(groups, data)
+    draw = _curves if groups.axis else _bars
+    figure = on_a_page(groups, data, data[METRIC], draw, on_seeds(data))
     named = {
         name: name.replace(METRIC, f"{METRIC}_experts_per_lookup")
         for name in map(str, data)

@@ -9,9 +9,11 @@ from simulator.analysis.labels import folded
 from simulator.plots.style import LETTER, LINE, small, unit
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+SEEDS = "Whiskers: lowest and highest seed."
 POINTS = 8  # at which a letter and a line are measured
 
 
@@ -35,5 +37,10 @@ def note(figure: Figure, text: str) -> None:
         width, height = figure.get_size_inches()
         shown = folded(text, int((width - 0.1 * unit()) / (1.03 * LETTER * small() / POINTS)))
         lines = shown.count("\n") + 1
-        figure.set_size_inches(width, height + 0.05 * unit() + LINE * small() / POINTS * lines)
+        figure.set_size_inches(width, height + 0.13 * unit() + LINE * small() / POINTS * lines)
         figure.legend([], [], title=shown, title_fontsize=small(), loc="outside lower left")
+
+
+def on_seeds(data: pd.DataFrame) -> str:
+    """Return what the whiskers of averaged runs are; nothing where no runs were averaged."""
+    return SEEDS if "runs_averaged" in data else ""

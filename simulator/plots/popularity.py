@@ -9,7 +9,7 @@ import numpy as np
 from simulator.plots.chosen import need_columns
 from simulator.plots.heatmaps import RANK, colour_bar, heat, ranked, tenth
 from simulator.plots.notes import note, titles
-from simulator.plots.style import COLUMN, PAGE, legend, line, nothing, panels, unit
+from simulator.plots.style import COLUMN, PAGE, fitted, legend, line, nothing, panels, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,16 +36,24 @@ def plot(summary: pd.DataFrame, experts: pd.DataFrame) -> tuple[Figure, pd.DataF
         figure, all_axes = panels(1, 1, COLUMN, 1.2)
         nothing(all_axes[0], "lookups")
         return figure, pd.DataFrame(columns=["model", "trace", *COLUMNS[1:]])
-    shown = recordings[:MOST]
-    figure = _draw([(name, part) for _, name, part in shown])
-    if len(recordings) > MOST:
-        note(figure, f"Shown: the first {MOST} of {len(recordings)} different demands.")
-    data = pd.concat([part.assign(**who) for who, _, part in shown])
+    n, figure = fitted(lambda n: _first(recordings, n), min(MOST, len(recordings)))
+    data = pd.concat([part.assign(**who) for who, _, part in recordings[:n]])
     first = ["model", "trace", "runs", "layer", RANK, "expert", "lookups"]
     return figure, data[[*first, "share_percent", RELATIVE, TENTH, ENTROPY]].reset_index(drop=True)
 
 
-def _distinct(summary: pd.DataFrame, experts: pd.DataFrame) -> list[tuple[dict[str, str], str, pd.DataFrame]]:
+Recording = tuple[dict[str, str], str, "pd.DataFrame"]
+"""What names it in the CSV and in its title, and its experts."""
+
+
+def _first(recordings: list[Recording], n: int) -> Figure:
+    figure = _draw([(name, part) for _, name, part in recordings[:n]])
+    less = f"Shown: the first {n} of {len(recordings)} different demands."
+    note(figure, less if n < len(recordings) else "")
+    return figure
+
+
+def _distinct(summary: pd.DataFrame, experts: pd.DataFrame) -> list[Recording]:
     """Return each model and trace with its experts; several times where its runs' lookups differ."""
     tables = {run: part for run, part in experts.groupby("run") if part["lookups"].any()}
     seen: dict[tuple[str, str], dict[bytes, list[int]]] = {}

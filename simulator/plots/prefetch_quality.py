@@ -1,4 +1,4 @@
-"""How good prefetches are: accuracy, coverage, lateness and waste, a panel each.
+"""How good prefetches are: accuracy, coverage, late lookups and waste, a panel each.
 
 Lines over the cache size; at a single size lying bars. Systems that started no prefetch are named below.
 """
@@ -6,12 +6,14 @@ Lines over the cache size; at a single size lying bars. Systems that started no 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from simulator.analysis.groups import PANEL, SERIES, Groups, group, shown, table
 from simulator.analysis.labels import folded
 from simulator.plots.bars import Rows
-from simulator.plots.notes import note
+from simulator.plots.notes import on_seeds
+from simulator.plots.on_a_page import on_a_page
 from simulator.plots.over_sizes import draw_bars, draw_lines, in_order
 from simulator.plots.style import LINE, PAGE, legend, nothing, panels, unit
 
@@ -27,7 +29,7 @@ NEEDS = ("system", STARTED, "prefetch_accuracy", "prefetch_coverage", "late_rate
 MEASURES = {
     "accuracy_percent": ("accuracy", "useful / started"),
     "coverage_percent": ("coverage", "useful / (useful + misses)"),
-    "late_percent": ("lateness", "late / lookups"),
+    "late_percent": ("late lookups", "late / all lookups"),
     "wasted_percent": ("waste", "bytes prefetched in vain / bytes loaded"),
 }
 MEANING = "; ".join(f"{name}: {definition}" for name, definition in MEASURES.values()).capitalize()
@@ -51,9 +53,10 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         nothing(all_axes[0], "prefetches")
         all_axes[0].set_axis_off()
     else:
-        figure = _lines(prefetching, drawn) if groups.axis else _bars(prefetching, drawn)
-        idle = f" No prefetches, so not shown: {', '.join(without)}." if without else ""
-        note(figure, f"{MEANING}.{idle}")
+        draw = partial(_lines, named=len(groups.series) > 1) if groups.axis else _bars
+        idle = f"No prefetches, so not shown: {', '.join(without)}." if without else ""
+        words = " ".join(filter(None, [f"{MEANING}.", on_seeds(data), idle]))
+        figure = on_a_page(prefetching, drawn, drawn["accuracy_percent"], draw, words)
     return figure, table(data, groups.axis)
 
 
@@ -87,7 +90,8 @@ def _rows(groups: Groups, height: float, **share: Any) -> tuple[Figure, list[lis
     return figure, rows
 
 
-def _lines(groups: Groups, data: pd.DataFrame) -> Figure:
+def _lines(groups: Groups, data: pd.DataFrame, *, named: bool) -> Figure:
+    """Draw lines over the size; a single one is ``named`` where the results have other series too."""
     figure, rows = _rows(groups, 1.75 if len(groups.panels) == 1 else 1.4)
     handles: dict[str, Any] = {}
     for row, (_, part) in zip(rows, data.groupby(PANEL, sort=False), strict=True):
@@ -96,7 +100,7 @@ def _lines(groups: Groups, data: pd.DataFrame) -> Figure:
             axes.set_xlabel(axes.get_xlabel().replace(" (", "\n(") if row is rows[-1] else "")
             if not part[metric].notna().any():
                 nothing(axes, "this")
-    if len(handles) > 1:
+    if len(handles) > 1 or named:
         legend(figure, in_order(groups, handles))
     return figure
 

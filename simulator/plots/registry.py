@@ -40,7 +40,8 @@ class Kind:
     """A figure: one line on what it shows, the columns that it needs, and the function that draws it.
 
     ``plot`` takes the summary (a row per run), then the ``tables`` (tokens, experts) that it asks for, and
-    returns the figure and the data that it shows. One that ``compares`` takes ``baseline`` too.
+    returns the figure and the data that it shows. One that ``compares`` takes ``baseline`` too. ``decoded``
+    is the column, if any, that only runs with decoded tokens have: there is nothing to draw without it.
     """
 
     shows: str
@@ -48,15 +49,22 @@ class Kind:
     plot: Callable[..., tuple[Figure, pd.DataFrame]]
     tables: tuple[str, ...] = ()
     compares: bool = False
+    decoded: str = ""
 
 
 FIGURES = {
     "tokens-per-second": Kind(
-        "decoded tokens per second, by system and cache size", tokens_per_second.NEEDS, tokens_per_second.plot
+        "decoded tokens per second, by system and cache size",
+        tokens_per_second.NEEDS,
+        tokens_per_second.plot,
+        decoded=tokens_per_second.METRIC,
     ),
     "hit-rate": Kind("hit rate against cache size, with Belady's bound", hit_rate.NEEDS, hit_rate.plot),
     "latency-breakdown": Kind(
-        "where the time of a decoded token goes, stacked", latency_breakdown.NEEDS, latency_breakdown.plot
+        "where the time of a decoded token goes, stacked",
+        latency_breakdown.NEEDS,
+        latency_breakdown.plot,
+        decoded=latency_breakdown.NEEDS[1],
     ),
     "speed-up": Kind(
         "speed-up over a baseline on the same sequences, with 95 % intervals",
@@ -75,9 +83,12 @@ FIGURES = {
         "bytes of loaded misses per lookup, in experts, against cache size",
         miss_penalty.NEEDS,
         miss_penalty.plot,
+        decoded=miss_penalty.METRIC,
     ),
     "prefetch-quality": Kind(
-        "accuracy, coverage, lateness and waste of prefetches", prefetch_quality.NEEDS, prefetch_quality.plot
+        "accuracy, coverage and waste of prefetches, and late lookups",
+        prefetch_quality.NEEDS,
+        prefetch_quality.plot,
     ),
     "utilisation": Kind(
         "how busy links and compute are over a run's time", utilisation.NEEDS, utilisation.plot, ("tokens",)
@@ -89,12 +100,23 @@ FIGURES = {
         "how unevenly a layer's experts are looked up", popularity.NEEDS, popularity.plot, ("experts",)
     ),
     "pareto": Kind(
-        "gate mass lost against tokens per second, and the front of both", pareto.NEEDS, pareto.plot
+        "gate mass lost against tokens per second, and the front of both at each cache size",
+        pareto.NEEDS,
+        pareto.plot,
+        decoded=pareto.SPEED,
     ),
     "sensitivity": Kind(
-        "change of tokens per second with each swept key", sensitivity.NEEDS, sensitivity.plot
+        "change of tokens per second with each swept key",
+        sensitivity.NEEDS,
+        sensitivity.plot,
+        decoded=sensitivity.METRIC,
     ),
-    "ablation": Kind("what each variant of a sweep adds to the one before", ablation.NEEDS, ablation.plot),
+    "ablation": Kind(
+        "what each variant of a system adds to the one before",
+        ablation.NEEDS,
+        ablation.plot,
+        decoded=ablation.METRIC,
+    ),
 }
 
 
@@ -165,7 +187,10 @@ class Source:
 
     def draw(self, kind: Kind) -> tuple[Figure, pd.DataFrame]:
         """Return a figure and its data. Errors: InputError where the folder lacks what it needs."""
-        need(self.summary, kind.needs, str(self.run_dir / "summary.csv"))
+        where = str(self.run_dir / "summary.csv")
+        need(self.summary, kind.needs, where)
+        if kind.decoded and self.summary[kind.decoded].isna().all():
+            raise InputError(where, "no run has decoded tokens", "replay a trace that decodes")
         for name in kind.tables:
             if name not in self.tables:
                 self.tables[name] = read_table(self.run_dir, name)

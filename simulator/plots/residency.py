@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulator.plots.chosen import Chosen, choose, need_columns
+from simulator.plots.chosen import Chosen, choose, fewer, need_columns
 from simulator.plots.heatmaps import colour_bar, heat, ranked
 from simulator.plots.notes import note, titles
 from simulator.plots.style import COLUMN, PAGE, nothing, panels
@@ -33,25 +33,26 @@ def plot(summary: pd.DataFrame, experts: pd.DataFrame) -> tuple[Figure, pd.DataF
         figure, all_axes = panels(1, 1, COLUMN, 1.2)
         nothing(all_axes[0], "experts")
         return figure, pd.DataFrame(columns=[*COLUMNS, MAIN, LOW])
-    chosen = choose(present, MOST_RUNS)
+    some = choose(present, MOST_RUNS)
     steps = experts["steps"].where(experts["steps"] > 0)
     shares = {MAIN: experts["resident_steps"] / steps, LOW: experts["resident_low_steps"] / steps}
     experts = experts.assign(**{name: 100 * share for name, share in shares.items()})
-    parts = {run: ranked(experts[experts["run"] == run]) for run in chosen.titles}
-    cells = [
-        (run, name) for run, part in parts.items() for name in (MAIN, LOW) if name == MAIN or part[LOW].any()
-    ]
-    figure = _draw(chosen, parts, cells)
-    data = chosen.identity.merge(pd.concat(parts.values()), left_index=True, right_on="run")
+    found = {run: ranked(experts[experts["run"] == run]) for run in some.titles}
+    chosen, figure = fewer(present, some, lambda fewer: _draw(fewer, found))
+    parts = [found[run] for run in chosen.titles]
+    data = chosen.identity.merge(pd.concat(parts), left_index=True, right_on="run")
     data.insert(0, "selection", chosen.selection)
     return figure, data
 
 
-def _draw(chosen: Chosen, parts: dict[int, pd.DataFrame], cells: list[tuple[int, str]]) -> Figure:
+def _draw(chosen: Chosen, parts: dict[int, pd.DataFrame]) -> Figure:
     from matplotlib.colors import Normalize
 
+    cells = [
+        (run, name) for run in chosen.titles for name in (MAIN, LOW) if name == MAIN or parts[run][LOW].any()
+    ]
     n = len(cells)
-    several = n > len(parts)
+    several = n > len(chosen.titles)
     columns = 4 if several and n > 4 else chosen.columns(n, 3)
     words = [
         "\n".join([*chosen.titles[run], *([VERSIONS[name]] if parts[run][LOW].any() else [])])

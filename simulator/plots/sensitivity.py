@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.analysis.groups import PANEL, SIZE, group
+from simulator.analysis.groups import MODIFIED, PANEL, SIZE, group
 from simulator.analysis.labels import folded, words
 from simulator.analysis.summary import swept
 from simulator.errors import InputError
 from simulator.plots.bars import TITLE_WIDTH
 from simulator.plots.notes import note, titles
-from simulator.plots.style import COLUMN, PAGE, legend, line, nothing, panels, unit
+from simulator.plots.style import COLUMN, PAGE, fitted, legend, line, nothing, panels, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,7 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     Errors: InputError where no key but systems, models, machines, traces and cache sizes varies.
     """
     groups = group(summary)
-    runs = groups.runs.assign(system=groups.runs["system"].str.removesuffix(" (modified)"))
+    runs = groups.runs.assign(system=groups.runs["system"].str.removesuffix(MODIFIED))
     keys = [name for name in swept(summary) if not CACHE.match(name)]
     held = list(swept(summary))
     if groups.axis and groups.axis.source not in held:
@@ -51,7 +51,16 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         )
     data = data[data["key"].isin(alone)]
     text = _note(runs, held, [key for key in varied if key not in alone])
-    return _draw(data, alone, list(dict.fromkeys(runs[PANEL])), text), data.drop(columns=PANEL)
+    cells = [(panel, key) for panel in dict.fromkeys(runs[PANEL]) for key in alone]
+    _, figure = fitted(lambda n: _first(data, cells, n, text), len(cells))
+    return figure, data.drop(columns=PANEL)
+
+
+def _first(data: pd.DataFrame, cells: list[tuple[str, str]], n: int, text: str) -> Figure:
+    figure = _draw(data, cells[:n])
+    less = f" Shown: the first {n} of {len(cells)} panels. The CSV has all." if n < len(cells) else ""
+    note(figure, text + less)
+    return figure
 
 
 def _changes(runs: pd.DataFrame, keys: list[str], held: list[str]) -> pd.DataFrame:
@@ -84,9 +93,9 @@ def _note(runs: pd.DataFrame, held: list[str], never: list[str]) -> str:
     return f"Against the first value of each key, the others at their first{listed}.{apart}"
 
 
-def _draw(data: pd.DataFrame, keys: list[str], names: list[str], text: str) -> Figure:
-    cells = [(panel, key) for panel in names for key in keys]
+def _draw(data: pd.DataFrame, cells: list[tuple[str, str]]) -> Figure:
     n = len(cells)
+    names, keys = (list(dict.fromkeys(parts)) for parts in zip(*cells, strict=True))
     columns = 1 if n == 1 else 3 if len(keys) % 3 == 0 else 2
     systems = list(dict.fromkeys(data["system"]))
     slant = 0.5 if any(_numbers(data[data["key"] == key]["value"]) is None for key in keys) else 0.0
@@ -104,7 +113,6 @@ def _draw(data: pd.DataFrame, keys: list[str], names: list[str], text: str) -> F
         axes.set_ylabel("change of tokens/s (%)" if index % columns == 0 else "")
     if len(handles) > 1:
         legend(figure, {name: handles[name] for name in systems if name in handles})
-    note(figure, text)
     return figure
 
 

@@ -6,6 +6,7 @@ which sequences were replayed, and nothing of how far the model of time is right
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown,
 from simulator.analysis.labels import folded
 from simulator.plots.bars import TITLE_WIDTH, beside, digits, lying
 from simulator.plots.lines import size_scale
+from simulator.plots.on_a_page import on_a_page
 from simulator.plots.style import COLOURS, COLUMN, PAGE, legend, line, nothing, panels, unit
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ def plot(
     found = speed_ups(groups, tokens, name).drop(columns=f"{SPEED_UP}_why")
     named = shown(groups, []).assign(baseline=name)
     data = named.merge(found, on=[PANEL, SERIES, SIZE], how="left", sort=False)
-    figure = _lines(groups, data, name) if groups.axis else _rows(groups, data, name)
+    draw = partial(_lines if groups.axis else _rows, name=name)
+    figure = on_a_page(groups, data, data[SPEED_UP], draw)
     return figure, table(data, groups.axis)
 
 

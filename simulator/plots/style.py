@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -37,12 +37,14 @@ class Style:
     """Small print, in points."""
     column: float
     page: float
+    highest: float
+    """Inches that a figure may be high: a page's text with room for a caption, a slide, a screen."""
 
 
 STYLES = {
-    "paper": Style(("paper",), 1.0, 7.0, COLUMN, PAGE),
-    "talk": Style(("paper", "talk"), 2.0, 16.0, 6.5, 13.0),
-    "notebook": Style(("paper", "notebook"), 1.25, 9.0, 5.5, 9.5),
+    "paper": Style(("paper",), 1.0, 7.0, COLUMN, PAGE, 8.5),
+    "talk": Style(("paper", "talk"), 2.0, 16.0, 6.5, 13.0, 7.5),
+    "notebook": Style(("paper", "notebook"), 1.25, 9.0, 5.5, 9.5, 12.0),
 }
 # Column and page of papers, in inches, from the venues' LaTeX classes.
 WIDTHS = {
@@ -116,6 +118,36 @@ def panels(n: int, columns: int, width: float, height: float, **share: Any) -> t
     return figure, axes[:n]
 
 
+def fitted(draw: Callable[[int], Figure], most: int) -> tuple[int, Figure]:
+    """Return the largest ``n`` up to ``most`` whose ``draw(n)`` is no higher than a page, and that figure.
+
+    That of 1 is returned whatever its height is.
+    """
+    figure = draw(most)
+    if _fits(figure) or most <= 1:
+        return most, figure
+    figure, low, high = draw(1), 1, most
+    while high - low > 1:  # low fits or is 1, high does not fit
+        middle = (low + high) // 2
+        tried = draw(middle)
+        if _fits(tried):
+            figure, low = tried, middle
+        else:
+            high = middle
+    return low, figure
+
+
+def _fits(figure: Figure) -> bool:
+    return bool(figure.get_size_inches()[1] <= _current.get().highest)
+
+
+def spread(found: Sequence[Any], most: int) -> list[Any]:
+    """Return at most ``most`` of a sequence, evenly spread, the first and last among them."""
+    if len(found) <= most:
+        return list(found)
+    return [found[i * (len(found) - 1) // max(1, most - 1)] for i in range(most)]
+
+
 def box(index: int) -> dict[str, Any]:
     """Return the look of the bars of a series."""
     return {"facecolor": COLOURS[index % 8], "hatch": HATCHES[index % 8], **BOX}
@@ -137,6 +169,11 @@ def line(index: int) -> dict[str, Any]:
         "markerfacecolor": colour if first else "white",
         "linestyle": "-" if first else (0, (4, 1.2)),
     }
+
+
+def widen(figure: Figure) -> None:
+    """Make a figure as wide as the style's page."""
+    figure.set_figwidth(_current.get().page)
 
 
 def legend(figure: Figure, handles: Mapping[str, Any], title: str = "") -> None:

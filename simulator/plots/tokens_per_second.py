@@ -13,8 +13,10 @@ import numpy as np
 from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
 from simulator.analysis.labels import folded
 from simulator.plots.bars import absent, beside, digits, lying, whiskers
-from simulator.plots.lines import size_scale
-from simulator.plots.style import COLOURS, COLUMN, PAGE, box, legend, line, nothing, panels, shade
+from simulator.plots.notes import on_seeds
+from simulator.plots.on_a_page import on_a_page
+from simulator.plots.over_sizes import draw_lines
+from simulator.plots.style import COLOURS, COLUMN, PAGE, box, legend, nothing, panels, shade
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,8 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     """Return the figure and the data that it shows: a row per panel, system and cache size."""
     groups = group(summary)
     data = shown(groups, [METRIC])
-    figure = _by_size(groups, data) if groups.axis else _one_size(groups, data)
+    draw = _by_size if groups.axis else _one_size
+    figure = on_a_page(groups, data, data[METRIC], draw, on_seeds(data))
     return figure, table(data, groups.axis)
 
 
@@ -67,8 +70,10 @@ def _by_size(groups: Groups, data: pd.DataFrame) -> Figure:
     )
     handles: dict[str, Any] = {}
     for axes, (panel, part) in zip(all_axes, data.groupby(PANEL, sort=False), strict=True):
-        draw = _lines if lines else _abreast if abreast else _shades
-        draw(axes, groups, part, handles)
+        if lines:
+            draw_lines(axes, groups, part, METRIC, handles)
+        else:
+            (_abreast if abreast else _shades)(axes, groups, part, handles)
         if len(groups.panels) > 1:
             axes.set_title(folded(str(panel), 60))
         axes.set_ylabel(LABEL)
@@ -115,11 +120,3 @@ def _stand(
     )
     absent(axes, at, own[METRIC])
     handles.setdefault(name, drawn)
-
-
-def _lines(axes: Axes, groups: Groups, part: pd.DataFrame, handles: dict[str, Any]) -> None:
-    for index, name in enumerate(groups.series):
-        own = part[part[SERIES] == name]
-        if own[METRIC].notna().any():
-            handles.setdefault(name, axes.plot(own[SIZE], own[METRIC], **line(index))[0])
-    size_scale(axes, groups.axis, sorted(set(part[SIZE])))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.analysis.labels import LINKS
-from simulator.plots.chosen import Chosen, choose, need_columns
+from simulator.plots.chosen import Chosen, choose, fewer, need_columns
 from simulator.plots.notes import note, titles
 from simulator.plots.style import COLOURS, COLUMN, PAGE, legend, nothing, panels, small, unit
 
@@ -25,6 +25,7 @@ MAIN, HELPER, PREFILL, END = "main_unit", "cpu_helper", "prefill", "_busy_percen
 # Each keeps its colour in every figure, whichever others are there.
 ORDER = (MAIN, HELPER, "cpu_to_gpu", "ssd_to_cpu", "ssd_to_gpu", "gpu_to_cpu")
 MOST_RUNS, MOST_BINS = 12, 120
+IDLE = 1  # per cent of a run's time, up to which a resource has no strip
 STRIP, HEIGHT = 0.26, 0.8  # inches between strips; how much of that is 100 %
 
 
@@ -42,12 +43,15 @@ def plot(summary: pd.DataFrame, tokens: pd.DataFrame) -> tuple[Figure, pd.DataFr
         figure, all_axes = panels(1, 1, COLUMN, 1.2)
         nothing(all_axes[0], "passes")
         return figure, pd.DataFrame(columns=["run", "bin_start_ms", "bin_end_ms"])
-    chosen = choose(present, MOST_RUNS)
-    parts = {run: utilisation(tokens[tokens["run"] == run]) for run in chosen.titles}
+    some = choose(present, MOST_RUNS)
+    found = {run: utilisation(tokens[tokens["run"] == run]) for run in some.titles}
+    strips, idle = _strips(found)
+    chosen, figure = fewer(present, some, lambda fewer: _draw(fewer, found, strips, idle))
+    parts = {run: found[run] for run in chosen.titles}
     data = pd.concat(parts, names=["run", "bin"]).reset_index()
     data = chosen.identity.merge(data, left_index=True, right_on="run")
     data.insert(0, "selection", chosen.selection)
-    return _draw(chosen, parts), data
+    return figure, data
 
 
 def utilisation(rows: pd.DataFrame, bins: int = MOST_BINS) -> pd.DataFrame:
@@ -92,10 +96,10 @@ def _spread(starts: Any, lengths: Any, busy: Any, edges: Any) -> Any:
     return np.diff(np.interp(edges, times, until))
 
 
-def _draw(chosen: Chosen, parts: dict[int, pd.DataFrame]) -> Figure:
+def _draw(chosen: Chosen, found: dict[int, pd.DataFrame], strips: dict[str, str], idle: str) -> Figure:
+    parts = {run: found[run] for run in chosen.titles}
     n = len(parts)
     columns = chosen.columns(n, 3)
-    strips = _strips(parts)
     height = 0.26 + STRIP * len(strips) + 0.16 / -(-n // columns)
     figure, all_axes = panels(n, columns, COLUMN if n == 1 else PAGE, height, sharey=True)
     titles(figure, all_axes, columns, ["\n".join(words) for words in chosen.titles.values()], 0.9)
@@ -108,21 +112,25 @@ def _draw(chosen: Chosen, parts: dict[int, pd.DataFrame]) -> Figure:
     if handles:
         legend(figure, handles)
     words = "Each strip: share of time busy, 0 to 100 %; at its right the mean."
-    note(figure, f"{words} {chosen.note}".strip())
+    note(figure, " ".join(filter(None, [words, idle, chosen.note])))
     return figure
 
 
-def _strips(parts: dict[int, pd.DataFrame]) -> dict[str, str]:
-    """Return the resources to draw, with their names; one that no run uses is left out."""
+def _strips(parts: dict[int, pd.DataFrame]) -> tuple[dict[str, str], str]:
+    """Return the resources to draw, with their names, and what to say of those that are idle in every run."""
     names = {MAIN: "main unit", HELPER: "CPU helper"}
     for resource in ORDER[len(names) :]:
         names[resource] = " to ".join(LINKS[end] for end in resource.split("_to_"))
-    used = [
-        resource
+    busiest = {
+        resource: max(
+            float(np.nan_to_num(bins.get(resource + END, np.zeros(1))).mean()) for bins in parts.values()
+        )
         for resource in names
-        if any(bins.get(resource + END, np.zeros(1)).max() > 0 for bins in parts.values())
-    ]
-    return {resource + END: names[resource] for resource in used or [MAIN]}
+    }
+    used = [resource for resource, share in busiest.items() if share > IDLE] or [MAIN]
+    idle = [names[resource] for resource, share in busiest.items() if share > 0 and resource not in used]
+    words = f"Busy for at most {IDLE} % of any run, so not shown: {', '.join(idle)}." if idle else ""
+    return {resource + END: names[resource] for resource in used}, words
 
 
 def _panel(
