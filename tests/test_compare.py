@@ -46,7 +46,8 @@ def results(
                         "tpot_ms_p50": ns / 1e6, "tpot_ms_p95": "", "bytes_cpu_to_gpu": n * GIB,
                         "dense_ms_per_token": 1, "expert_compute_ms_per_token": 1,
                         "cpu_expert_wait_ms_per_token": 0, "stall_ms_per_token": 2 - n / 8,
-                        "overhead_ms_per_token": n / 8, "gate_mass_high": 1 - n / 100,
+                        "overhead_ms_per_token": n / 8, "gate_mass_low": n / 100,
+                        "gate_mass_substituted": 0, "gate_mass_skipped": 0,
                         "trace_synthetic": True, "hardware_measured": False,
                         "assumed": "a threshold" if n == 1 else "", "warnings": "",
                     }

@@ -12,7 +12,7 @@ from simulator.analysis.groups import FACETS, FOLDER, PANEL, SERIES, SIZE, Group
 from simulator.analysis.labels import words
 from simulator.analysis.paired import INTEGERS, Interval, own_ratio, per_sequence
 from simulator.analysis.remarks import remarks, said
-from simulator.analysis.summary import CACHES, IDENTITY, knows_future, need, read_summary, swept
+from simulator.analysis.summary import CACHES, IDENTITY, LOSSES, knows_future, need, read_summary, swept
 from simulator.analysis.tables import need_integers, read_table
 from simulator.errors import InputError, did_you_mean
 
@@ -121,14 +121,14 @@ def _tokens(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 def _with_shares(summary: pd.DataFrame) -> pd.DataFrame:
-    """Add the share of a decoded token's time that is a stall, and of gate mass not served as asked."""
+    """Add the share of a decoded token's time that is a stall, and of gate mass that is lost."""
     labels = [
         f"{one}_ms_per_token" for one in ("dense", "expert_compute", "cpu_expert_wait", "stall", "overhead")
     ]
     if {*labels} <= {*summary}:
         summary = summary.assign(**{STALL_SHARE: summary["stall_ms_per_token"] / summary[labels].sum(axis=1)})
-    if "gate_mass_high" in summary:
-        summary = summary.assign(**{MASS_LOST: (1 - summary["gate_mass_high"]).round(9)})
+    if {*LOSSES} <= {*summary}:
+        summary = summary.assign(**{MASS_LOST: summary[list(LOSSES)].sum(axis=1, skipna=False).round(9)})
     return summary
 
 

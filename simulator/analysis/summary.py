@@ -18,6 +18,8 @@ TEXT = (
     "assumed", "warnings",
 )  # fmt: skip
 FIRST_METRIC = "tokens_per_second"
+LOSSES = ("gate_mass_low", "gate_mass_substituted", "gate_mass_skipped")
+"""Shares of gate mass that are lost: not computed, or not at main precision. What is deferred is not lost."""
 HINT = "give the results folder of a `moesim run`"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.analysis.groups import MODIFIED, PANEL, SERIES, SIZE, Groups, group, table
 from simulator.analysis.labels import folded
-from simulator.analysis.summary import CACHES, knows_future
+from simulator.analysis.summary import CACHES, LOSSES, knows_future
 from simulator.plots.bars import TITLE_WIDTH
 from simulator.plots.on_a_page import on_a_page
 from simulator.plots.style import COLUMN, PAGE, legend, line, nothing, panels, unit
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SPEED, LOST = "tokens_per_second", "gate_mass_lost_percent"
-LOSSES = ("gate_mass_low", "gate_mass_substituted", "gate_mass_skipped")
 NEEDS = ("run", "system", SPEED, *LOSSES, "gate_mass_deferred")
 LABEL = "gate mass lost (%)"
 MEANING = "Lost: computed at a lower precision, by another expert, or not at all. Deferred mass is not lost."

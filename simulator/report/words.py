@@ -20,7 +20,7 @@ SPELLED = (
     (r"^policies\.(\w+)$", r"\1 policy"),
     (r"^(memory|policies|runtime|workload)\.", ""),
     (r"^hit_rate_(\w+)$", r"hit rate, \1"),
-    (r"^gate_mass_(\w+)$", r"gate mass, \1"),
+    (r"^gate_mass_(?!lost)(\w+)$", r"gate mass, \1"),
     (r"_ms_per_token$", " (ms/token)"),
     (r"_percent$", " (%)"),
     (r"^bytes_", "moved "),
