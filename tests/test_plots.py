@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 from simulator.analysis.groups import group
 from simulator.errors import InputError
@@ -307,6 +308,24 @@ def test_what_is_higher_than_a_page_shows_some_and_says_of_how_many(
     assert 6 <= drawn < 36
     assert said == f"Shown: {drawn} of 36, evenly spread from lowest to highest. The CSV has all."
     assert data["system"].nunique() == 36
+
+
+WIDE = {"models": ("a", "b"), "machines": ("x", "y"), "sizes_gib": (1, 2, 3, 4, 6, 8)}
+
+
+def test_thirteen_systems_at_six_sizes_in_four_panels_fit_a_page() -> None:
+    figure, _ = plotted("tokens-per-second", summary(systems=[*"abcdefghijklm"], **WIDE))
+    assert figure.get_size_inches()[1] <= STYLES["paper"].highest
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == [*"abcdefghijklm"]
+
+
+def test_a_note_stands_below_the_name_of_the_axes() -> None:
+    figure, _ = plotted("latency-breakdown", summary(systems=LONG, **WIDE))
+    (name,) = figure.findobj(lambda one: isinstance(one, Text) and one.get_text().startswith("ms per "))
+    figure.draw_without_rendering()
+    note = figure.legends[-1].get_window_extent()
+    assert note.y1 <= name.get_window_extent().y1 - 8 / 72 * figure.dpi  # its letters are 8 pt high
+    assert name.get_window_extent().y1 <= min(axes.get_tightbbox().y0 for axes in figure.axes)
 
 
 def test_of_more_panels_than_a_page_has_room_for_the_first_are_shown() -> None:

@@ -38,6 +38,8 @@ def note(figure: Figure, text: str) -> None:
         shown = folded(text, int((width - 0.1 * unit()) / (1.03 * LETTER * small() / POINTS)))
         lines = shown.count("\n") + 1
         figure.set_size_inches(width, height + 0.13 * unit() + LINE * small() / POINTS * lines)
+        if below := figure.get_supxlabel():  # both are put at the bottom edge: blank lines lift it
+            figure.supxlabel(below + "\n" * (lines + 1))
         figure.legend([], [], title=shown, title_fontsize=small(), loc="outside lower left")
 
 

@@ -28,6 +28,7 @@ NEEDS = ("system", METRIC)
 LABEL = "decoded tokens/s"
 MOST_SIZES = 10
 SLANT = 0.8  # inches that names aslant take
+HIGH, LOW, MOST_ROWS = 1.9, 1.5, 3  # inches of a panel, up to so many below each other, and of more
 
 
 def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
@@ -65,7 +66,7 @@ def _by_size(groups: Groups, data: pd.DataFrame) -> Figure:
         n_panels,
         columns,
         COLUMN if narrow else PAGE,
-        1.9 + slant / n_panels,
+        (LOW if -(-n_panels // columns) > MOST_ROWS else HIGH) + slant / n_panels,
         sharex=True if rotated else "none",
     )
     handles: dict[str, Any] = {}
