@@ -124,7 +124,7 @@ def fresh_folder(out: Path, *, keep: bool = False) -> Iterator[Path]:
 
 
 def _take_over(old: Path, new: Path) -> None:
-    """Link or copy what ``new`` lacks from ``old``, which stays as it is until it is replaced."""
+    """Copy what ``new`` lacks from ``old``, which stays as it is until it is replaced."""
     for path in sorted(old.iterdir()):
         own = new / path.name
         if path.is_dir() and not path.is_symlink():

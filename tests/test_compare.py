@@ -206,6 +206,12 @@ def test_a_share_s_interval_stays_below_one(tmp_path: Path) -> None:
     assert (found["hit_rate_high"] == 1).all()
 
 
+def test_where_there_is_no_interval_neither_end_is_told(tmp_path: Path) -> None:
+    found = compared([results(tmp_path / "r", sequences=2)]).table
+    ends = [f"{name}_{end}" for name in ("tokens_per_second", "hit_rate") for end in ("low", "high")]
+    assert found[ends].isna().all(axis=None)
+
+
 def test_what_is_unknown_is_refused_with_a_guess(tmp_path: Path) -> None:
     folder = results(tmp_path / "r")
     with pytest.raises(InputError, match=r"unknown metric \('hit_rat'\); did you mean 'hit_rate'"):

@@ -161,6 +161,8 @@ def _with_intervals(
     data: pd.DataFrame, groups: Groups, tokens: pd.DataFrame, metrics: Sequence[str]
 ) -> pd.DataFrame:
     """Add the intervals of those metrics that are RATIOS."""
+    import pandas as pd
+
     sums = per_sequence(tokens)
     there = set(sums.index.get_level_values("run"))
     runs = groups.runs.groupby([PANEL, SERIES, SIZE])["run"].agg(list)
@@ -170,7 +172,9 @@ def _with_intervals(
             own = [int(run) for run in runs[cell] if int(run) in there]
             found.append(own_ratio(sums, own, *RATIOS[metric]))
         data[f"{metric}_low"] = [one.low for one in found]
-        data[f"{metric}_high"] = [min(MOST.get(metric, one.high), one.high) for one in found]
+        data[f"{metric}_high"] = pd.Series([one.high for one in found], data.index).clip(
+            upper=MOST.get(metric)
+        )
     return data
 
 

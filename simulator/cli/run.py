@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.arguments import Experiment, Sets
 from simulator.cli.progress import Live
 from simulator.errors import InputError
 
@@ -28,12 +29,8 @@ class Where(StrEnum):
 
 
 def run(
-    experiment: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT", help="a .yaml file, or a name of `list experiments`")
-    ],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a dotted key")
-    ] = None,
+    experiment: Experiment,
+    set_: Sets = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="results folder (default: results/NAME)")
     ] = None,

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.arguments import Experiment, Sets
+
 
 def timeline(
-    experiment: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT", help="a .yaml file, or a name of `list experiments`")
-    ],
+    experiment: Experiment,
     out: Annotated[Path, typer.Option("--out", "-o", help="JSON file, for Perfetto or chrome://tracing")],
     tokens: Annotated[
         str | None,
@@ -25,9 +25,7 @@ def timeline(
     run: Annotated[
         int | None, typer.Option("--run", metavar="N", min=0, help="which run of a sweep (default: 0)")
     ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a dotted key")
-    ] = None,
+    set_: Sets = None,
     force: Annotated[bool, typer.Option("--force", help="replace an existing file")] = False,
 ) -> None:
     """Draw compute, transfers and caches of some passes of a run on one time axis."""

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
+from simulator.cli.arguments import Experiment, Sets
+
 if TYPE_CHECKING:
     from simulator.tune.findings import Findings
     from simulator.tune.search import Trial
 
 
 def tune(
-    experiment: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT", help="a .yaml file, or a name of `list experiments`")
-    ],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a dotted key")
-    ] = None,
+    experiment: Experiment,
+    set_: Sets = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="results folder (default: results/NAME-tune)")
     ] = None,
