@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | gallery | clean: each sets itself up, with nothing but Python >= 3.11 and make.
+# make demo | test | laws | lint | bench | gallery | clean: each sets itself up, with nothing but Python >= 3.11 and make.
 #
 # VENV=DIR puts the environment elsewhere, PYTHON=PATH chooses the Python, JOBS=N the processes of the tests.
 
@@ -20,7 +20,7 @@ DEV = $(VENV)/.installed-$(EXTRAS)
 # An environment does not survive that its folder is moved, or that its Python goes.
 STALE := $(shell [ "$$(cat $(RUN) 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/python -c '' 2>/dev/null || echo stale)
 
-.PHONY: help demo env test lint bench gallery clean stale
+.PHONY: help demo env test laws lint bench gallery clean stale
 
 help:
 	@sed -n '1,3s/^# \{0,1\}//p' Makefile
@@ -32,6 +32,9 @@ env: $(DEV)
 
 test: $(DEV)
 	$(BIN)/python -m pytest -q -n $(JOBS)
+
+laws: $(DEV)
+	MOESIM_LAWS=all $(BIN)/python -m pytest -q -n $(JOBS) tests/laws
 
 lint: $(DEV)
 	$(BIN)/ruff check .

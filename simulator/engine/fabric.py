@@ -78,12 +78,13 @@ class Fabric:
 
     def _settle(self) -> None:
         """Links pick, then rates are set; does nothing where nothing changed."""
-        queued = self.slots.queued
+        news = self.slots.news
         for link in self.links:
             link.pick(self.now)
-        while self.slots.queued != queued:  # a prefetch's victim is written back over a link that has picked
-            queued = self.slots.queued
+        while self.slots.news != news:  # a prefetch that begins or is removed may let a link pick again
+            news = self.slots.news
             for link in self.links:
+                link.resume(self.now)
                 link.fill(self.now)
         self.slots.returned = False
         if self.dram and (self.helper.changed or any(x.changed and x.plan.uses_dram for x in self.links)):

@@ -26,14 +26,17 @@ class Phase(Enum):
 class Transfer:
     """Bytes on their way: life is queued, started, landed (piece by piece), or cancelled or dropped.
 
-    ``hops`` are the links still to travel in order. ``begin`` is asked when a prefetch's first job
-    is about to start (False drops it); ``was_read`` is called when the first of two hops has ended for
-    all pieces, ``landed`` when a stage's pieces are all there. ``followers`` wait for it to be whole.
+    ``hops`` are the links to travel in order. ``begin`` is asked when a link is about to start a prefetch's
+    first job on it (False: it was removed; None: not yet); ``entered`` counts the hops that it has begun.
+    ``was_read`` is called when the first of two hops has ended for all pieces, ``landed`` when a stage's
+    pieces are all there. ``followers`` wait for its first hop, ``source`` is whom it follows itself.
+    ``stopped``: it is read, but goes no further.
     """
 
     __slots__ = (
-        "begin", "cancelled", "demand", "followers", "for_event", "hops", "key", "landed", "landed_as",
-        "moved_bytes", "needs_slots", "pieces", "pins_host", "reading", "started", "was_read",
+        "begin", "cancelled", "demand", "entered", "followers", "for_event", "hops", "key", "landed",
+        "landed_as", "moved_bytes", "needs_slots", "pieces", "pins_host", "reading", "source", "stopped",
+        "was_read",
     )  # fmt: skip
 
     def __init__(
@@ -43,7 +46,7 @@ class Transfer:
         *,
         demand: bool,
         landed: Callable[[Transfer, int], None],
-        begin: Callable[[Transfer], bool] | None = None,
+        begin: Callable[[Transfer, Link], bool | None] | None = None,
         for_event: int = -1,
     ) -> None:
         self.key = key
@@ -52,8 +55,9 @@ class Transfer:
         self.landed = landed
         self.begin = begin
         self.for_event = for_event
-        self.started = False
+        self.entered = 0
         self.cancelled = False
+        self.stopped = False
         self.needs_slots = False
         self.pins_host = False
         self.landed_as: list[int] = []  # by stage: its place in the order of all landings
@@ -62,22 +66,30 @@ class Transfer:
         self.moved_bytes = 0
         self.was_read: Callable[[Transfer], None] | None = None
         self.followers: list[Load] = []
+        self.source: Transfer | None = None
 
     def link_on(self, stage: int | None) -> Link:
         """Return the link that a stage's bytes (None: any) are on: the first hop until all have been read."""
+        source = self.source
+        if source is not None and len(source.hops) == 2 and any(source.reading):
+            return source.hops[0]
         reading = any(self.reading) if stage is None else self.reading[stage]
         return self.hops[0] if reading else self.hops[-1]
 
 
 class Piece:
-    """A part of a transfer that lands on its own; ``chunks_left`` counts those still on the second hop."""
+    """A part of a transfer that lands on its own; ``chunks_left`` counts those still on the second hop.
 
-    __slots__ = ("chunks_left", "stage", "transfer")
+    ``number`` is its place in the order in which pieces were queued.
+    """
+
+    __slots__ = ("chunks_left", "number", "stage", "transfer")
 
     def __init__(self, transfer: Transfer, stage: int) -> None:
         self.transfer = transfer
         self.stage = stage
         self.chunks_left = 0
+        self.number = 0
 
 
 class Job:

@@ -10,19 +10,33 @@ from simulator.engine.plan import LinkPlan, move_ns
 
 
 class Slots:
-    """Host staging: chunk slots in DRAM for what passes through it."""
+    """Host staging: chunk slots in DRAM for what passes through it; at most half are speculation's."""
 
-    __slots__ = ("free", "queued", "returned")
+    __slots__ = ("free", "most_speculative", "news", "queued", "returned", "speculative")
 
     def __init__(self, n: int) -> None:
         self.free = n
+        self.most_speculative = n // 2
+        self.speculative = 0
         self.returned = False
         self.queued = 0  # jobs queued so far on any link
+        self.news = 0  # what may let a link pick that found nothing before
 
-    def give_back(self) -> None:
+    def free_for(self, transfer: Transfer) -> bool:
+        """Return whether a chunk of ``transfer`` finds a slot."""
+        return self.free > 0 and (transfer.demand or self.speculative < self.most_speculative)
+
+    def take(self, transfer: Transfer) -> None:
+        """Give a slot to a chunk of ``transfer``."""
+        self.free -= 1
+        self.speculative += not transfer.demand
+
+    def give_back(self, transfer: Transfer) -> None:
         """Return one slot; paused lanes are asked again when links pick."""
         self.free += 1
+        self.speculative -= not transfer.demand
         self.returned = True
+        self.news += 1
 
 
 class Link:
@@ -46,10 +60,24 @@ class Link:
         self.observer: Observer | None = None
 
     def queue(self, job: Job) -> None:
-        """Put a job at the end of its class's queue."""
+        """Put a job in its class's queue: a piece last, a chunk on a second hop where its piece stands."""
         self.changed = True
         self.slots.queued += 1
-        (self.demand if job.piece.transfer.demand else self.speculative).append(job)
+        self.slots.news += 1
+        queue = self.demand if job.piece.transfer.demand else self.speculative
+        number = job.piece.number
+        if not job.second_hop:
+            job.piece.number = self.slots.queued
+        elif queue and queue[-1].piece.number > number:
+            queue.insert(next(i for i, other in enumerate(queue) if other.piece.number > number), job)
+            return
+        queue.append(job)
+
+    def _put_back(self, job: Job) -> None:
+        """Return a job that gave its lane up to its place: before all that was queued after it."""
+        queue, number = self.speculative, job.piece.number
+        place = (i for i, other in enumerate(queue) if other.piece.number >= number)
+        queue.insert(next(place, len(queue)), job)
 
     def moving(self) -> list[Job]:
         """Return the jobs in the moving phase, lane by lane."""
@@ -111,7 +139,7 @@ class Link:
         piece = job.piece
         if job.second_hop or len(transfer.hops) == 1:
             if job.second_hop and transfer.needs_slots:
-                self.slots.give_back()
+                self.slots.give_back(transfer)
             piece.chunks_left -= 1
             if piece.chunks_left == 0 and not transfer.cancelled:
                 self._land(piece)
@@ -136,9 +164,9 @@ class Link:
     def _forward(self, job: Job, work: int) -> None:
         """Queue the chunk that was just read on the second hop."""
         transfer = job.piece.transfer
-        if transfer.cancelled:
+        if transfer.cancelled or transfer.stopped:
             if transfer.needs_slots:
-                self.slots.give_back()
+                self.slots.give_back(transfer)
             return
         n_bytes = work // (job.total // job.bytes)
         second = transfer.hops[1]
@@ -166,6 +194,12 @@ class Link:
             return
         self._at_boundaries(now)
         self.fill(now)
+
+    def resume(self, now: int) -> None:
+        """Let paused lanes go on that find a slot now."""
+        for lane, job in enumerate(self.lanes):
+            if job is not None and job.phase is Phase.PAUSED:
+                self._next_slot(lane, job, now)
 
     def fill(self, now: int) -> None:
         """Start waiting jobs on idle lanes, lowest lane first."""
@@ -201,15 +235,15 @@ class Link:
                 self._release(lane, job, now)
                 idle += 1
                 if not transfer.cancelled:
-                    self.speculative.appendleft(job)
+                    self._put_back(job)
                 elif transfer.needs_slots:  # a chunk on its second hop
-                    self.slots.give_back()
+                    self.slots.give_back(transfer)
             elif not job.second_hop and len(transfer.hops) == 2 and transfer.needs_slots:
                 self._next_slot(lane, job, now)
 
     def _next_slot(self, lane: int, job: Job, now: int) -> None:
-        if self.slots.free:
-            self.slots.free -= 1
+        if self.slots.free_for(job.piece.transfer):
+            self.slots.take(job.piece.transfer)
             if job.phase is Phase.PAUSED:
                 job.since = now
                 self._enter(lane, job, Phase.MOVING, now)
@@ -219,7 +253,7 @@ class Link:
 
     def _startable(self, job: Job) -> bool:
         transfer = job.piece.transfer
-        return job.second_hop or not transfer.needs_slots or self.slots.free > 0
+        return job.second_hop or not transfer.needs_slots or self.slots.free_for(transfer)
 
     def _waiting(self) -> int:
         """Return how many demand jobs wait for a lane and for nothing else."""
@@ -231,26 +265,42 @@ class Link:
         return len(self.demand)
 
     def _fill(self, lane: int, now: int) -> None:
+        if self.plan.preemption == "none" and self._goes_on(lane, now):
+            return
         if self.demand and self._startable(self.demand[0]):
             self._start(lane, self.demand.popleft(), now)
             return
         while self.speculative:
             job = self.speculative[0]
             transfer = job.piece.transfer
-            if not transfer.started:
+            if transfer.entered < len(transfer.hops) and transfer.hops[transfer.entered] is self:
                 assert transfer.begin is not None
-                if not transfer.begin(transfer):
+                begun = transfer.begin(transfer, self)
+                if begun is None:
+                    return
+                self.slots.news += 1
+                if not begun:
                     continue
-                transfer.started = True
+                transfer.entered += 1
             if self._startable(job):
                 self._start(lane, self.speculative.popleft(), now)
             return
 
+    def _goes_on(self, lane: int, now: int) -> bool:
+        """Start the next chunk of the piece that a lane has just carried a chunk of, if it waits."""
+        piece, ended = self.last[lane]
+        if ended == now and self.speculative:
+            for job in self.speculative:
+                if job.piece is piece and job.second_hop:
+                    self.speculative.remove(job)
+                    self._start(lane, job, now)
+                    return True
+        return False
+
     def _start(self, lane: int, job: Job, now: int) -> None:
         transfer = job.piece.transfer
-        transfer.started = True
         if transfer.needs_slots and not job.second_hop:
-            self.slots.free -= 1
+            self.slots.take(transfer)
         seamless = job.second_hop and self.last[lane] == (job.piece, now)
         latency = 0 if seamless else self.plan.latency_ns
         self.lanes[lane] = job
@@ -270,9 +320,16 @@ class Link:
             if job.piece.transfer is not transfer:
                 kept.append(job)
             elif job.second_hop and transfer.needs_slots:
-                self.slots.give_back()
+                self.slots.give_back(transfer)
         self.speculative = kept
         self.changed = True
+
+    def leave_paused(self, transfer: Transfer, now: int) -> None:
+        """Take a cancelled prefetch off the lanes on which it waits for a slot."""
+        for lane, job in enumerate(self.lanes):
+            if job is not None and job.phase is Phase.PAUSED and job.piece.transfer is transfer:
+                self._count(job, job.count())
+                self._release(lane, job, now)
 
     # -- rates -----------------------------------------------------------------------------------
 

@@ -75,11 +75,11 @@ class Loader:
     def queue(self, loads: Sequence[Load]) -> None:
         """Queue the jobs of demand transfers: expert by expert, or matrix by matrix over all.
 
-        One whose source is still being written down follows that.
+        One whose source is still on its way into tier 1 follows that.
         """
         ready = []
         for load in loads:
-            if load.waits_for is not None and any(load.waits_for.pieces):
+            if load.waits_for is not None and any(load.waits_for.reading):
                 load.waits_for.followers.append(load)
             else:
                 ready.append(load)
@@ -113,6 +113,7 @@ class Loader:
         """Make the demand transfer of a missed expert."""
         hops, waits_for = self.route(key)
         transfer = Transfer(key, hops, demand=True, landed=self.landed)
+        transfer.source = waits_for
         if kept:
             self.top.pool(key).flying[key] = transfer
         if len(hops) == 2:
@@ -122,11 +123,14 @@ class Loader:
         return Load(transfer, hops[0], self.jobs(transfer, self.top.size_of(key)), waits_for)
 
     def route(self, key: int) -> tuple[tuple[Link, ...], Transfer | None]:
-        """Return the links from where an expert is to tier 0, and a write-back that has to land before."""
+        """Return the links from where an expert is to tier 0, and who has to bring it to tier 1 before."""
         assert self.up is not None
-        writing = self.writing.get(key)
-        if writing is not None or self.host is None or self.host.has_landed(key):
-            return (self.up,), writing
+        coming = self.writing.get(key)
+        if coming is None and self.host is not None:
+            entry = self.host.pool(key).flying.get(key)
+            coming = entry if isinstance(entry, Transfer) else None
+        if coming is not None or self.host is None or self.host.has_landed(key):
+            return (self.up,), coming
         assert self.far is not None
         return (self.far, self.up), None
 
@@ -141,8 +145,10 @@ class Loader:
     def _in_host(self, transfer: Transfer) -> None:
         assert self.host is not None
         self.host.land(transfer.key)
-        self.pin_source(transfer)
         transfer.was_read = None
+        if not transfer.stopped:
+            self.pin_source(transfer)
+        self._release_followers(transfer)
 
     def pin_source(self, transfer: Transfer) -> None:
         """Keep the copy that a transfer reads from in tier 1 until it has landed."""
@@ -199,6 +205,10 @@ class Loader:
         del self.writing[transfer.key]
         if self.host is not None:
             self.host.land(transfer.key)
+        self._release_followers(transfer)
+
+    def _release_followers(self, transfer: Transfer) -> None:
+        """Queue what waited for a key to be in tier 1, but for prefetches that were removed meanwhile."""
         for load in transfer.followers:
             if load.transfer.demand or self.speculation.waits(load.transfer):
                 self.queue([load])

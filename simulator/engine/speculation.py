@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from simulator.engine.jobs import Transfer
 
 if TYPE_CHECKING:
+    from simulator.engine.link import Link
     from simulator.engine.loader import Loader
 
 
@@ -24,7 +25,7 @@ class PrefetchBooks:
 
 
 class Speculation:
-    """Prefetches of a loader: queued, started (``fresh`` until used), landed; or dropped, cancelled.
+    """Prefetches of a loader: queued, started (``fresh`` until used), landed; or removed, or cancelled.
 
     ``shields`` says until which event a predicted expert is spared by eviction in tier 0.
     """
@@ -33,6 +34,7 @@ class Speculation:
         self.loader = loader
         self.books = PrefetchBooks()
         self.queued: dict[int, Transfer] = {}  # not started
+        self.read_ahead = 0  # of these, how many have begun the first of two hops
         self.fresh: dict[int, Transfer] = {}  # started and not used yet
         self.under_way: dict[int, Transfer] = {}  # started and not landed
         self.wasted: list[Transfer] = []
@@ -59,39 +61,72 @@ class Speculation:
         )
         if len(hops) == 1:
             self.loader.pin_source(transfer)
+        transfer.source = waits_for
         self.queued[key] = transfer
         self.loader.queue_one(transfer, waits_for)
 
-    def _begin(self, transfer: Transfer) -> bool:
-        """Reserve space for a prefetch whose first job is about to start; False drops it."""
-        key = transfer.key
-        pool = self.loader.top.pool(key)
-        done = self.loader.top.make_room(
-            pool, self.loader.top.size_of(key), _Guard(self.loader.top.pins, self.shields)
-        )
+    def _begin(self, transfer: Transfer, link: Link) -> bool | None:
+        """Take space in the tier that ``link`` leads to, where a prefetch's first job is about to start.
+
+        Return False if it was removed instead, None if enough is read ahead already.
+        """
+        if link is transfer.hops[-1]:
+            begun = self._start(transfer)
+        elif self.read_ahead > link.plan.lanes:
+            return None
+        else:
+            begun = self._read_ahead(transfer)
+        if not begun:
+            self._remove(transfer)
+        return begun
+
+    def _start(self, transfer: Transfer) -> bool:
+        """Reserve space in tier 0."""
+        key, top = transfer.key, self.loader.top
+        pool = top.pool(key)
+        done = top.make_room(pool, top.size_of(key), _Guard(top.pins, self.shields))
         self.loader.queue_write_backs()
         if not done:
-            self._drop(transfer)
             return False
         del self.queued[key]
-        self.loader.top.take(key, transfer)
+        self.read_ahead -= transfer.entered
+        top.take(key, transfer)
         pool.policy.on_insert(key)
         self.fresh[key] = self.under_way[key] = transfer
         self.books.started += 1
-        host = self.loader.host
-        if len(transfer.hops) == 2 and host is not None:
-            room = host.make_room(host.pool(key), host.size_of(key), host.pins)
-            if room:
-                host.take(key, transfer)
-                host.pool(key).policy.on_insert(key)
-            self.loader.enter_host(transfer, into_host=room)
         return True
 
-    def _drop(self, transfer: Transfer) -> None:
-        """Forget a prefetch that never started."""
+    def _read_ahead(self, transfer: Transfer) -> bool:
+        """Reserve space in tier 1, or else slots of host staging, for the first of two hops."""
+        key, host = transfer.key, self.loader.host
+        assert host is not None
+        room = host.make_room(host.pool(key), host.size_of(key), host.pins)
+        if room:
+            host.take(key, transfer)
+            host.pool(key).policy.on_insert(key)
+        elif not self.loader.fabric.slots.most_speculative:
+            return False
+        self.loader.enter_host(transfer, into_host=room)
+        self.read_ahead += 1
+        return True
+
+    def _remove(self, transfer: Transfer, *, stop: bool = False) -> None:
+        """Forget a prefetch that has not started; what was begun of its read ends in tier 1, if it may.
+
+        ``stop`` says that it may not.
+        """
         del self.queued[transfer.key]
-        transfer.hops[0].forget(transfer)
+        self.read_ahead -= transfer.entered
         self.books.dropped += 1
+        for link in transfer.hops[transfer.entered :]:
+            link.forget(transfer)
+        if transfer.entered and any(transfer.reading):
+            if stop or transfer.needs_slots:
+                self._stop(transfer)
+            else:
+                transfer.stopped = True
+        elif transfer.needs_slots:  # read, and not on its way to tier 0 yet
+            self.wasted.append(transfer)
         self.loader.unpin_source(transfer)
 
     def stale(self, event: int, demanded: Container[int]) -> None:
@@ -101,25 +136,30 @@ class Speculation:
         cancel = self.loader.runtime.cancel
         for key, transfer in list(self.queued.items()):
             if key in demanded or (cancel != "none" and transfer.for_event <= event):
-                self._drop(transfer)
+                self._remove(transfer, stop=cancel == "chunk" and key not in demanded)
         if cancel == "chunk":
             for key, transfer in list(self.under_way.items()):
                 if transfer.for_event <= event and key not in demanded and key in self.fresh:
                     self._cancel(transfer)
 
     def _cancel(self, transfer: Transfer) -> None:
+        """End a started prefetch."""
         key = transfer.key
-        transfer.cancelled = True
         self.books.cancelled += 1
-        self.wasted.append(self.fresh.pop(key))
+        del self.fresh[key], self.under_way[key]
+        self.loader.top.remove(key)
+        self._stop(transfer)
+        self.loader.unpin_source(transfer)
+
+    def _stop(self, transfer: Transfer) -> None:
+        """Take what waits out of the queues; what is on a lane leaves it at the next chunk boundary."""
+        transfer.cancelled = True
+        self.wasted.append(transfer)
         for link in transfer.hops:
             link.forget(transfer)
-        del self.under_way[key]
-        self.loader.top.remove(key)
-        if self.loader.host is not None:
-            if transfer.was_read is not None:
-                self.loader.host.remove(key)
-            self.loader.unpin_source(transfer)
+            link.leave_paused(transfer, self.loader.fabric.now)
+        if transfer.was_read is not None and self.loader.host is not None:
+            self.loader.host.remove(transfer.key)
 
     def used(self, key: int) -> None:
         """A demanded key was there or on its way: if a prefetch brought it, that one was useful."""

@@ -72,11 +72,6 @@ class Entry:
     owner: Transfer | None = None
     prefetch: Transfer | None = None  # the prefetch that brought it, until it is demanded
 
-    @property
-    def dying(self) -> bool:
-        """Whether a cancelled prefetch has not given it back yet."""
-        return not self.landed and self.owner is not None and self.owner.cancelled
-
 
 @dataclass(eq=False)
 class Pool:
@@ -126,6 +121,7 @@ class Piece:
 
     number: int
     n_bytes: int  # as moved, with alignment
+    place: int = 0  # its number among all that was ever queued
     first_hop_done: bool = False
     chunks_sent: int = 0  # handed to the second hop
     chunks_landed: int = 0
@@ -146,12 +142,14 @@ class Transfer:
     holds: bool = False  # its source in tier 1 is held
     by_matrix: bool = False  # cut in the parts of the stages
     asked: bool = False  # its moment to be queued has come
+    behind: Link | None = None  # while it waits for another one's read into tier 1: the link of that
     queued_as: int | None = None  # when its pieces exist: place in the order of landing of an empty stage
     pieces: list[Piece] = field(default_factory=list)
-    on_lanes: int = 0
-    started: bool = False
+    read_ahead: bool = False  # a prefetch's first hop has begun
+    started: bool = False  # a prefetch has space in tier 0
     landed: bool = False
-    cancelled: bool = False
+    removed: bool = False  # a prefetch will not start any more; its read into tier 1 may go on
+    cancelled: bool = False  # nothing of it goes on but what is on a lane
 
     def stage(self, stage: int, n_stages: int) -> list[Piece]:
         return [p for p in self.pieces if n_stages == 1 or p.number == stage]
@@ -166,6 +164,8 @@ class Transfer:
         return max((p.landed_as or 0 for p in self.stage(stage, n_stages)), default=self.queued_as)
 
     def awaited_link(self, stage: int, n_stages: int) -> Link:
+        if self.behind is not None:
+            return self.behind
         pieces = self.stage(stage, n_stages)
         return self.hops[-1] if pieces and all(p.first_hop_done for p in pieces) else self.hops[0]
 
@@ -176,6 +176,7 @@ class Job:
 
     n_bytes: int
     on_landed: Callable[[], None]
+    place: int  # the number of its piece
     transfer: Transfer | None = None
     piece: Piece | None = None
     chunk_bytes: int = 0  # distance of boundaries, 0: none
@@ -198,6 +199,12 @@ class Job:
     def needs_slot(self) -> bool:
         return self.forwards and self.transfer is not None and self.transfer.staged
 
+    def before(self, other: Job) -> bool:
+        """Whether it comes first in a queue."""
+        if self.place == other.place:
+            return (self.chunk_number or 0) < (other.chunk_number or 0)
+        return self.place < other.place
+
     def next_mark(self) -> int:
         return min(self.mark + self.chunk_bytes, self.n_bytes) if self.chunk_bytes else self.n_bytes
 
@@ -219,6 +226,11 @@ class Link:
         self.demand: list[Job] = []
         self.speculative: list[Job] = []
         self.n_bytes = 0
+
+    def put(self, job: Job) -> None:
+        """Put a job in its place in its queue."""
+        queue = self.speculative if job.speculative else self.demand
+        queue.insert(sum(other.before(job) for other in queue), job)
 
     def moving(self) -> list[Lane]:
         return [lane for lane in self.lanes if lane.state == "moving"]
@@ -321,13 +333,16 @@ class Engine:
                 pools.update(dict.fromkeys(layers, pool))
             self.tiers.append(Tier(pools))
         self.slots = self.rt.host_staging_chunks
+        self.speculative_slots = self.rt.host_staging_chunks // 2  # of these, what speculation may still take
         self.landings = 0
+        self.numbers = 0  # pieces that were ever queued
+        self.again = False  # whether links have to pick once more at this nanosecond
         self.pinned: set[int] = set()
         self.used_in_dram: set[int] = set()  # keys used by the present event in tier 1
         self.shield_until: dict[int, int] = {}
         self.last_event = -1
         self.prefetches: list[Transfer] = []  # queued or under way
-        self.waiters: dict[int, list[Transfer]] = {}  # transfers that wait for a key's write-back
+        self.waiters: dict[int, list[Transfer]] = {}  # transfers that wait for a key to land in tier 1
         self.groups: list[Group] = []
         self.cpu_queue: list[CpuJob] = []
         self.cpu_job: CpuJob | None = None
@@ -358,11 +373,14 @@ class Engine:
                     doing, began = next(main), self.now
                 except StopIteration:
                     return self.result()
-            for link in self.links:  # 3. links pick
-                self.held_lanes(link)
-                self.idle_lanes(link)
-            while sum(self.idle_lanes(link) for link in self.links):
-                pass  # write-backs of a prefetch's victims may go to a link that has picked already
+            self.again = True
+            while self.again:  # 3. links pick
+                # Reading: again also after a prefetch was removed or a lane left: that frees slots of host
+                # staging and lets the next one be read ahead, on a link that has picked already.
+                self.again = False
+                for link in self.links:
+                    self.held_lanes(link)
+                    self.idle_lanes(link)
             self.recompute_rates()
             times = list(self.next_times())
             if isinstance(doing, Busy):
@@ -463,37 +481,42 @@ class Engine:
         if job.forwards:
             self.forward(job, job.n_bytes - job.mark)
         job.on_landed()
-        self.left_lane(job)
 
     def give_up(self, link: Link, lane: Lane, job: Job) -> None:
         """Leave the lane at the last boundary; progress past it is forgotten."""
         lane.job, lane.state, lane.at_boundary = None, "idle", False
         job.moved = Fraction(job.mark)
         self.count_bytes(link, job, job.mark)
-        self.left_lane(job)
-
-    def left_lane(self, job: Job) -> None:
-        if job.transfer is not None:
-            job.transfer.on_lanes -= 1
-            if job.transfer.cancelled and not job.transfer.on_lanes:
-                self.release(job.transfer)
 
     def forward(self, job: Job, n_bytes: int) -> None:
         """Queue a chunk that the first hop has moved on the second."""
         transfer, piece = job.transfer, job.piece
         assert transfer is not None
         assert piece is not None
-        if transfer.cancelled:
-            self.slots += transfer.staged
+        if transfer.cancelled or transfer.removed:
+            self.give_slot(transfer)
             return
         second = transfer.hops[1]
         landed = partial(self.chunk_landed, transfer, piece)
-        chunk = Job(n_bytes, landed, transfer, piece, second.plan.chunk_bytes, piece.chunks_sent)
+        chunk = Job(n_bytes, landed, piece.place, transfer, piece, second.plan.chunk_bytes, piece.chunks_sent)
         piece.chunks_sent += 1
-        (second.speculative if transfer.speculative else second.demand).append(chunk)
+        second.put(chunk)
+
+    def free_slot(self, job: Job) -> bool:
+        return self.slots > 0 and (not job.speculative or self.speculative_slots > 0)
+
+    def take_slot(self, job: Job) -> None:
+        self.slots -= 1
+        self.speculative_slots -= job.speculative
+
+    def give_slot(self, transfer: Transfer) -> None:
+        """Return the slot of a chunk, if it had one."""
+        if transfer.staged:
+            self.slots += 1
+            self.speculative_slots += transfer.speculative
 
     def chunk_landed(self, transfer: Transfer, piece: Piece) -> None:
-        self.slots += transfer.staged
+        self.give_slot(transfer)
         piece.chunks_landed += 1
         if piece.first_hop_done and piece.chunks_landed == piece.chunks_sent:
             self.piece_landed(transfer, piece)
@@ -506,6 +529,9 @@ class Engine:
         entry = self.tiers[1].entries.get(transfer.key)
         if entry is not None and entry.owner is transfer and all(p.first_hop_done for p in transfer.pieces):
             entry.landed = True
+            if transfer.speculative and not transfer.removed:
+                self.hold(transfer)
+            self.queue_waiters(transfer.key)
 
     def piece_landed(self, transfer: Transfer, piece: Piece) -> None:
         if transfer.cancelled:
@@ -541,15 +567,17 @@ class Engine:
             preempts = at_boundary and job.speculative and link.plan.preemption == "chunk"
             if job.cancelled:
                 self.give_up(link, lane, job)
+                self.again = True
             elif preempts and self.demand_that_could_start(link) > idle:
                 self.give_up(link, lane, job)
+                self.again = True
                 if job.transfer is not None and job.transfer.cancelled:
-                    self.slots += job.transfer.staged  # a cancelled chunk that is on no lane is dropped
+                    self.give_slot(job.transfer)  # a cancelled chunk that is on no lane is dropped
                 else:
-                    link.speculative.insert(0, job)
+                    link.put(job)
             elif job.needs_slot:
-                if self.slots:
-                    self.slots -= 1
+                if self.free_slot(job):
+                    self.take_slot(job)
                     lane.state = "moving"
                 else:
                     lane.state = "paused"
@@ -564,19 +592,18 @@ class Engine:
                 return n
         return len(link.demand)
 
-    def idle_lanes(self, link: Link) -> bool:
-        """Let idle lanes pick, lowest first; return whether any did."""
-        picked = False
+    def idle_lanes(self, link: Link) -> None:
+        """Let idle lanes pick, lowest first."""
         for lane in link.lanes:
             if lane.job is not None:
                 continue
-            job = self.next_job(link.demand) or self.next_job(link.speculative)
+            job = self.same_piece(link, lane)
+            job = job or self.next_job(link, link.demand) or self.next_job(link, link.speculative)
             if job is None:
-                break
-            picked = True
-            self.slots -= job.needs_slot
-            if job.transfer is not None:
-                job.transfer.on_lanes += 1
+                continue
+            self.again = True
+            if job.needs_slot:
+                self.take_slot(job)
             lane.job = job
             # Reading: the next one that it picks; with several lanes on hop 2 that may not be the very next
             follows = job.chunk_number is not None and not job.moved
@@ -586,40 +613,61 @@ class Engine:
                 lane.state, lane.until = "latency", self.now + link.plan.latency_ns
                 if not link.plan.latency_ns:
                     lane.state = "moving"
-        return picked
 
-    def next_job(self, queue: list[Job]) -> Job | None:
-        """Take the head of a queue, if it can start; a prefetch reserves its space first."""
+    def same_piece(self, link: Link, lane: Lane) -> Job | None:
+        """Take the next chunk of the speculative piece that the lane has just been busy with (§7)."""
+        piece, ended = lane.ended
+        if link.plan.preemption != "none" or piece is None or ended != self.now:
+            return None
+        # Reading: the next one that waits; with several lanes on hop 2 that may not be the very next
+        job = next((job for job in link.speculative if job.piece is piece), None)
+        if job is not None:
+            link.speculative.remove(job)
+        return job
+
+    def next_job(self, link: Link, queue: list[Job]) -> Job | None:
+        """Take the head of a queue, if it can start; a prefetch takes its space first."""
         while queue:
             job = queue[0]
-            if job.speculative and job.transfer is not None and not job.transfer.started:
-                if not self.reserve(job.transfer):
-                    self.drop(job.transfer)
+            prefetch = job.transfer if job.speculative else None
+            if prefetch is not None and job.forwards and not prefetch.read_ahead:
+                if sum(p.read_ahead and not p.started for p in self.prefetches) > link.plan.lanes:
+                    return None
+                if not self.begin_read(prefetch):
+                    self.remove(prefetch)
                     continue
-                # Reading: a prefetch has started with its reservation, even if it then waits for a slot.
-                job.transfer.started = True
-                self.stats["started"] += 1
-            return None if job.needs_slot and not self.slots else queue.pop(0)
+            starts = prefetch is not None and not job.forwards and not prefetch.started
+            if prefetch is not None and starts and not self.start(prefetch):
+                self.remove(prefetch)
+                continue
+            return None if job.needs_slot and not self.free_slot(job) else queue.pop(0)
         return None
 
     # ------------------------------------------------------------ prefetches
 
-    def reserve(self, transfer: Transfer) -> bool:
-        """Make space for a prefetch in tier 0, and in tier 1 if it comes through there."""
+    def start(self, prefetch: Transfer) -> bool:
+        """Make space for a prefetch in tier 0."""
         shielded = {key for key, until in self.shield_until.items() if until > self.last_event}
         victims: list[int] = []
-        done = self.make_space(0, transfer.key, self.pinned | shielded, set(), victims)
+        done = self.make_space(0, prefetch.key, self.pinned | shielded, set(), victims)
         for key in victims:
             self.queue_writeback(key)
-        if not done:
+        if done:
+            self.insert(0, prefetch, prefetch=prefetch)
+            prefetch.started = True
+            self.stats["started"] += 1
+        return done
+
+    def begin_read(self, prefetch: Transfer) -> bool:
+        """Make space in tier 1 for a prefetch that comes through there, or send it through host staging."""
+        # Reading: asked once; if it then waits for a slot of host staging, it is read ahead all the same.
+        if self.make_space(1, prefetch.key, self.blocked_in_dram(), set(), []):
+            self.insert(1, prefetch)
+        elif self.rt.host_staging_chunks // 2:
+            prefetch.staged = True
+        else:
             return False
-        self.insert(0, transfer, prefetch=transfer)
-        if len(transfer.hops) == 2:
-            if self.make_space(1, transfer.key, self.blocked_in_dram(), set(), []):
-                self.insert(1, transfer)
-                self.hold(transfer)
-            else:
-                transfer.staged = True
+        prefetch.read_ahead = True
         return True
 
     def insert(self, tier: int, transfer: Transfer, prefetch: Transfer | None = None) -> None:
@@ -632,35 +680,45 @@ class Engine:
             assert transfer.key in pool.order.keys  # by on_use
         assert pool.used <= pool.capacity or self.rt.evict == "after_event"
 
-    def drop(self, transfer: Transfer) -> None:
-        """Forget a prefetch that never started."""
+    def remove(self, prefetch: Transfer, *, stale: bool = False) -> None:
+        """Remove a prefetch that has not started; its read into tier 1 may go on."""
+        assert not prefetch.started
+        self.again = True
         self.stats["dropped"] += 1
-        self.forget_jobs(transfer)
-        self.prefetches.remove(transfer)
-        self.let_go(transfer)
+        prefetch.removed = True
+        self.prefetches.remove(prefetch)
+        # Reading: stale is what is removed because its event came without it. What an event demands is
+        # taken over by the miss, and what found no space goes on even when its event comes.
+        if prefetch.read_ahead and not prefetch.staged and not (stale and self.rt.cancel == "chunk"):
+            self.forget_jobs(prefetch, prefetch.hops[1])
+            self.let_go(prefetch)
+        else:
+            self.stop(prefetch)
 
     def cancel(self, transfer: Transfer) -> None:
-        """Cancel a started prefetch; jobs on lanes leave them later."""
+        """Cancel a started prefetch."""
         self.stats["cancelled"] += 1
-        transfer.cancelled = True
         self.prefetches.remove(transfer)
         self.tiers[0].entries[transfer.key].prefetch = None
-        self.forget_jobs(transfer)
-        self.release(transfer)
+        self.stop(transfer)
 
-    def forget_jobs(self, transfer: Transfer) -> None:
+    def stop(self, transfer: Transfer) -> None:
+        """Free what a prefetch has taken and not filled; jobs on lanes leave them later."""
+        transfer.cancelled = True
         for link in transfer.hops:
-            for job in [job for job in link.speculative if job.transfer is transfer]:
-                link.speculative.remove(job)
-                self.slots += transfer.staged and job.chunk_number is not None
-
-    def release(self, transfer: Transfer) -> None:
-        """Free what a cancelled prefetch had reserved, unless a miss took it over."""
+            self.forget_jobs(transfer, link)
         for n, tier in enumerate(self.tiers):
             entry = tier.entries.get(transfer.key)
             if entry is not None and entry.owner is transfer and not entry.landed:
                 tier.remove(self.pool(n, transfer.key), transfer.key)
+        # Reading: a cancelled prefetch does not pin its source, even while a job of it is on a lane
         self.let_go(transfer)
+
+    def forget_jobs(self, transfer: Transfer, link: Link) -> None:
+        for job in [job for job in link.speculative if job.transfer is transfer]:
+            link.speculative.remove(job)
+            if job.chunk_number is not None:
+                self.give_slot(transfer)
 
     # ------------------------------------------------------------ space
 
@@ -722,10 +780,14 @@ class Engine:
         self.tiers[1].arriving.remove(key)
         if self.three:
             self.tiers[1].entries[key].landed = True
+        self.queue_waiters(key)
+
+    def queue_waiters(self, key: int) -> None:
+        """Queue the transfers for which the key has landed in tier 1 now."""
         for transfer in self.waiters.pop(key, []):
-            if transfer.speculative and transfer not in self.prefetches:
-                continue  # dropped meanwhile
-            self.queue_pieces([transfer])
+            transfer.behind = None
+            if not transfer.removed:
+                self.queue_pieces([transfer])
 
     # ------------------------------------------------------------ queueing
 
@@ -736,16 +798,19 @@ class Engine:
         """Queue other bytes than an expert's on its way up, as one demand job."""
         if n_bytes:
             link = self.link(source, target)
-            link.demand.append(Job(link.aligned(n_bytes), on_landed, chunk_bytes=link.plan.chunk_bytes))
+            n_bytes = link.aligned(n_bytes)
+            link.put(Job(n_bytes, on_landed, self.next_number(), chunk_bytes=link.plan.chunk_bytes))
         else:
             on_landed()  # Reading: no bytes, no job, no latency
+
+    def next_number(self) -> int:
+        self.numbers += 1
+        return self.numbers
 
     def make_transfer(self, key: int, *, speculative: bool = False, target: int = -1) -> Transfer:
         """Return the transfer of ``key`` to tier 0 from where it is, or will be, now."""
         up = self.link(1, 0)
-        below = self.tiers[1]
-        entry = below.entries.get(key)
-        two_hops = self.three and (entry is None or entry.dying)
+        two_hops = self.three and key not in self.tiers[1].entries
         hops = [self.link(2, 1), up] if two_hops else [up]
         transfer = Transfer(key, self.n_bytes(key), hops, speculative, target, by_matrix=self.by_matrix)
         if self.three and not two_hops:
@@ -753,13 +818,22 @@ class Engine:
         return transfer
 
     def ask(self, transfers: list[Transfer]) -> None:
-        """Queue transfers; those whose expert is being written back wait for that."""
+        """Queue transfers; those whose expert is on its way into tier 1 wait for that."""
         at_once = []
         for transfer in transfers:
+            key = transfer.key
             transfer.asked = True
-            if transfer.key in self.tiers[1].arriving:
-                assert len(transfer.hops) == 1
-                self.waiters.setdefault(transfer.key, []).append(transfer)
+            written_back = key in self.tiers[1].arriving
+            if len(transfer.hops) == 2:
+                assert not written_back
+                at_once.append(transfer)
+            elif written_back or (self.three and not self.tiers[1].landed(key)):
+                if not written_back:
+                    owner = self.tiers[1].entries[key].owner
+                    assert owner is not None
+                    assert owner.removed
+                    transfer.behind = owner.hops[0]
+                self.waiters.setdefault(key, []).append(transfer)
             else:
                 at_once.append(transfer)
         self.queue_pieces(at_once)
@@ -793,13 +867,14 @@ class Engine:
     def queue_piece(self, transfer: Transfer, piece: Piece) -> None:
         link = transfer.hops[0]
         landed = partial(self.piece_landed, transfer, piece)
-        job = Job(piece.n_bytes, landed, transfer, piece, link.plan.chunk_bytes)
+        piece.place = self.next_number()
+        job = Job(piece.n_bytes, landed, piece.place, transfer, piece, link.plan.chunk_bytes)
         if len(transfer.hops) == 2:
             job.forwards = True
             job.on_landed = partial(self.first_hop_ended, transfer, piece)
             if link.plan.copy_bytes_per_s:
                 job.chunk_bytes = 0  # §7: on a link with copy after read hop 1 is not chunked
-        (link.speculative if transfer.speculative else link.demand).append(job)
+        link.put(job)
 
     # ------------------------------------------------------------ the demand event (§4)
 
@@ -846,8 +921,8 @@ class Engine:
     def look(self, step: int) -> None:
         """Note who is in the tiers at the end of the steps before ``step`` that were not looked at yet."""
         for tier, there in zip(self.tiers, self.there, strict=False):
-            for key, entry in tier.entries.items():
-                there[key] += (step - self.looked_at) * (not entry.dying)
+            for key in tier.entries:
+                there[key] += step - self.looked_at
         self.looked_at = step
 
     def look_up(self, step: Step) -> list[int]:
@@ -856,8 +931,8 @@ class Engine:
         self.pinned = set(step.demand)
         for key in step.demand:
             entry = self.tiers[0].entries.get(key)
-            if entry is None or entry.dying:
-                missed.append(key)  # Reading: what a cancelled prefetch has not given back yet is a miss
+            if entry is None:
+                missed.append(key)
                 continue
             if entry.landed:
                 step.hits.append(key)
@@ -876,7 +951,7 @@ class Engine:
             stale = prefetch.target <= step.index and self.rt.cancel != "none"
             if not prefetch.started:
                 if stale or prefetch.key in step.demand:
-                    self.drop(prefetch)
+                    self.remove(prefetch, stale=prefetch.key not in step.demand)
             elif stale and self.rt.cancel == "chunk" and prefetch.key not in step.demand:
                 self.cancel(prefetch)
 
@@ -916,11 +991,7 @@ class Engine:
         shielded = {key for key, until in self.shield_until.items() if until > self.last_event}
         for transfer in transfers:
             key = transfer.key
-            dying = self.tiers[tier].entries.get(key)
-            if dying is not None:  # Reading: a miss takes over the place of its cancelled prefetch
-                assert dying.dying
-                dying.owner = transfer
-            elif after_event or self.make_space(tier, key, blocked, set() if tier else shielded, victims):
+            if after_event or self.make_space(tier, key, blocked, set() if tier else shielded, victims):
                 self.insert(tier, transfer)
                 taken.append(key)
         if after_event:

@@ -202,6 +202,52 @@ def test_host_staging_is_finite(run: Run, slots: int, lands: int) -> None:
     assert r.peak_bytes == (10, 0)
 
 
+@pytest.mark.parametrize(("demanded", "found"), [(4, 0), (6, 1)])
+def test_what_was_read_ahead_has_not_started(run: Run, demanded: int, found: int) -> None:
+    ssd = replace(SSD, bytes_per_s=10 * GB)  # 1 ns an expert, so that the second hop is the narrow one
+    wishes = {0: ((5, 1), (6, 1), (7, 1))}
+    r = run(scenario([[0], [demanded]], links=(UP, DOWN, ssd), cpu=PLENTY, wishes=wishes))
+    # 0: ssd 0..1, up 1..11. 5 and 6 are read 1..2 and 2..3: one lane and one more. 5 starts at 11, up 11..21,
+    # and 7 is read 11..12. At 16 the next layer is routed: 6 and 7 are dropped, and stay in DRAM.
+    # 4: ssd 16..17, up 21..31; or 6, which is found in DRAM: up 21..31. Computed until 36.
+    assert ends(r) == [36]
+    assert (r.started, r.unused, r.dropped) == (1, 1, 2)
+    assert (r.late, r.fetched, r.found_in_dram) == ((0, 0), (1, 1), (0, found))
+    assert r.resident == (frozenset({0, 5, demanded}), frozenset({0, 5, 6, 7, demanded}))
+    assert r.link_bytes == {"up": 30, "down": 0, "ssd": 50 - 10 * found}
+
+
+def test_a_read_under_way_is_waited_for(run: Run) -> None:
+    ssd = replace(SSD, bytes_per_s=GB // 2)
+    r = run(scenario([[0], [5]], links=(UP, DOWN, ssd), cpu=PLENTY, wishes={0: ((5, 1),)}))
+    # 0: ssd 0..20, up 20..30, computed until 35. 5 is read 20..40: a miss at 35, up 40..50, compute until 55.
+    assert ends(r) == [55]
+    assert r.passes[0].labels == {"stall_ssd": 20 + 5, "stall_up": 10 + 10, "expert_compute": 10}
+    assert (r.started, r.dropped, r.late, r.fetched) == (0, 1, (0, 0), (1, 1))
+    assert r.link_bytes == {"up": 20, "down": 0, "ssd": 20}
+
+
+def test_on_the_second_hop_wishes_keep_their_order(run: Run) -> None:
+    ssd = replace(SSD, bytes_per_s=10 * GB)
+    passes = ([[0], [6]], [[1], [7]], [[0], [5]])
+    r = run(scenario(*passes, links=(UP, DOWN, ssd), gpu=20, cpu=PLENTY, wishes={4: ((5, 1), (6, 1))}))
+    # Four experts from the SSD, 16 ns each. 0 is in DRAM: up 64..74. 5 comes from the SSD, and is there since
+    # 65, where 6 has always been; 5 was wished for first, and starts at 74. Late at 79, there at 84.
+    assert ends(r) == [32, 64, 89]
+    assert (r.started, r.useful, r.dropped, r.late[5]) == (1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("slots", "end", "books"), [(1, 50, (0, 0, 1)), (2, 35, (1, 1, 0))])
+def test_speculation_has_half_of_the_slots(run: Run, slots: int, end: int, books: tuple[int, ...]) -> None:
+    runtime = RuntimePlan(host_staging_chunks=slots)
+    plan = scenario([[0], [5]], links=(UP, DOWN, SSD), cpu=0, runtime=runtime, wishes={0: ((5, 1),)})
+    r = run(plan)
+    # 0: ssd 0..10, up 10..20, computed until 25. With two slots 5 follows: ssd 10..20, up 20..30, late.
+    # With one it may not: dropped at 10, a miss at 25, ssd 25..35, up 35..45.
+    assert ends(r) == [end]
+    assert (r.started, r.useful, r.dropped) == books
+
+
 def test_the_least_recent_expert_leaves_dram(run: Run) -> None:
     # GPU 0, DRAM for two: 0 and 1 come from the SSD, so does 2, for which 0 leaves.
     r = run(scenario([[0]], [[1]], [[2]], [[0]], links=(SSD, UP, DOWN), gpu=0, cpu=20))
