@@ -50,7 +50,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "staged": {
         "system": "lru-gate-lookahead",
         "memory": {**IN_DRAM, "cpu_expert_cache": "13 MiB"},
-        "runtime": {"host_staging_chunks": 1, "overhead": OVERHEAD},
+        "runtime": {"host_staging_chunks": 2, "overhead": OVERHEAD},
     },
     "lanes": {"hardware": "oneplus-15r", "memory": {"cpu_expert_cache": {"fraction": 0.3}}},
     "matrices": {"system": "lru-gate-lookahead", "runtime": {"parts": 3, "parts_order": "matrix"}},
