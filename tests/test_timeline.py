@@ -50,8 +50,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "staged": {
         "system": "lru-gate-lookahead",
         "memory": {**IN_DRAM, "cpu_expert_cache": "13 MiB"},
-        "runtime": {"host_staging_chunks": 2, "overhead": OVERHEAD},
+        "runtime": {"host_staging_chunks": 1, "overhead": OVERHEAD},
     },
+    "streamed": {"system": "deepspeed-inference", "memory": IN_DRAM},
     "lanes": {"hardware": "oneplus-15r", "memory": {"cpu_expert_cache": {"fraction": 0.3}}},
     "matrices": {"system": "lru-gate-lookahead", "runtime": {"parts": 3, "parts_order": "matrix"}},
     "batches": {"workload": {"max_sequences": 4, "batch_size": 3, "prefill_chunk": 8, "mixed": True}},
