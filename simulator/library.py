@@ -74,8 +74,8 @@ class Library:
         n = len(spans(trace))
         n_learnt = ceil(Fraction(str(experiment.training_share)) * n)
         if n_learnt >= n:
-            fault = f"{experiment.training_share} of the {n} sequence{'s' * (n > 1)} of {experiment.trace} is all"
-            raise InputError("training_share", fault, "leave one to replay at least, or name a training_trace")
+            fault = f"{experiment.training_share} of {n} in {experiment.trace} leaves no sequence to replay"
+            raise InputError("training_share", fault, "a smaller share, or a training_trace")
         learnt, replayed = split(trace, n_learnt)
         return replayed, learnt
 

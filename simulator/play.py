@@ -81,13 +81,14 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
     policies = (run.partition, *simulation.policies)
     assumed = [fact for policy in policies for fact in policy.assumptions()]
     foreknowing = _foreknowing(run, policies)
+    warnings = [*_foreknown(inputs, foreknowing), *_skipped(metrics), *_warnings(inputs, run)]
     flags: dict[str, Value] = {
         "trace_synthetic": str(inputs.trace.header.synthetic).lower(),
         "hardware_measured": str(_measured(inputs.hardware)).lower(),
         "knows_future": str("future" in run.needs or bool(foreknowing)).lower(),
         "learnt_from": _learnt_from(inputs),
         "assumed": " | ".join(dict.fromkeys(assumed)),
-        "warnings": " | ".join([*_foreknown(inputs, foreknowing), *_skipped(metrics), *_warnings(inputs, run)]),
+        "warnings": " | ".join(warnings),
     }
     result = RunResult(
         _identity(ready), dict(spec.swept), metrics, flags, _config(spec), _files(ready, library)
@@ -173,10 +174,9 @@ def _foreknown(inputs: Inputs, learners: list[str]) -> list[str]:
     """Return the warning that policies know the future because they learnt from it, and the remedy."""
     if not learners:
         return []
-    what = "training_trace holds sequences that are replayed" if inputs.training else "learnt from what is replayed"
-    who = ", ".join(learners)
-    remedy = "not ranked; name a training_share, or a training_trace of other sequences"
-    return [f"{what}, so {who} know{'s' * (len(learners) == 1)} the future: {remedy}"]
+    source = "a training_trace that shares sequences with it" if inputs.training else "what is replayed"
+    who = f"{', '.join(learners)} know{'s' * (len(learners) == 1)} the future, learnt from {source}"
+    return [f"{who}: not ranked; name a training_share, or a training_trace of other sequences"]
 
 
 def _learnt_from(inputs: Inputs) -> str:
@@ -196,7 +196,8 @@ def _skipped(metrics: Mapping[str, Value]) -> list[str]:
     share = metrics["gate_mass_skipped"]
     if not isinstance(share, float) or share <= MOST_SKIPPED:
         return []
-    return [f"{100 * share:.1f} % of the gate mass is skipped: above {100 * MOST_SKIPPED:g} %, perplexity suffers"]
+    limit = f"above {100 * MOST_SKIPPED:g} %, perplexity suffers"
+    return [f"{100 * share:.1f} % of the gate mass is skipped: {limit}"]
 
 
 def _sha256(text: str) -> str:

@@ -31,8 +31,8 @@ PUBLISHED: dict[tuple[str, str, str], Loss] = {
 MOST_SKIPPED = 0.10
 """Share of gate mass above which a run's skipping is warned of.
 
-HOBBIT (arXiv 2411.01433, fig. 3b): perplexity grows by more than 1 % where 10 % of the experts are skipped. Those
-are the weakest, which hold less than 10 % of the gate mass: where that much mass is skipped, it costs more.
+HOBBIT (arXiv 2411.01433, fig. 3b): perplexity grows by more than 1 % where 10 % of the experts are skipped.
+Those are the weakest and hold less than 10 % of the gate mass: so much mass skipped costs more.
 """
 
 SAME = {"bf16": "fp16", "Q8_0": "int8"}

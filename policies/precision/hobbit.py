@@ -78,7 +78,7 @@ class Hobbit(Precision):
         said = []
         if self.quantiles and not self.shares:
             high, low = (f"{100 * share:g}" for share in SHARES)
-            said.append(f"HOBBIT's thresholds are assumed at the quantiles of Mixtral's ({high} % and {low} %)")
+            said.append(f"HOBBIT's thresholds are assumed at Mixtral's quantiles ({high} % and {low} %)")
         if self.quantiles and self.context.training is None:
             said.append("HOBBIT's thresholds are quantiles of the replayed tokens themselves")
         return said
@@ -111,7 +111,6 @@ class Hobbit(Precision):
                     version = HIGH if score <= self.high else lowest
                     asked[expert] = min(version, asked.get(expert, version))
         return asked
-
 
     def _rounded(self, numbers: np.ndarray) -> np.ndarray:
         """Return numbers as precise as the trace's weights are."""

@@ -68,7 +68,7 @@ class AdaptiveGating(Routing):
         """Say whose sensitivities these are, and where the rule is not the paper's to the letter."""
         said = ["AdapMoE's layer sensitivity is assumed (Mixtral's mean)"] if self.assumed else []
         if (k := self.context.top_k) > PUBLISHED_K:
-            said.append(f"AdapMoE's limit to the second of two weights is one to the sum of the weakest of {k}")
+            said.append(f"AdapMoE's limit to the second of two is one to the sum of the weakest of {k}")
         return said
 
     def rewrite(self, event: Event, hit: Sequence[bool]) -> Sequence[int]:
@@ -85,7 +85,7 @@ class AdaptiveGating(Routing):
 
 
 def _stay(weights: np.ndarray, limit: float) -> np.ndarray:
-    """Return which of each row's experts [tokens, k] stay: all but the weakest that are below ``limit`` together.
+    """Return which experts [tokens, k] stay: all but a row's weakest that are below ``limit`` together.
 
     Of equal weights the later slot is the weaker one.
     """

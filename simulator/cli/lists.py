@@ -96,7 +96,8 @@ def _policies() -> Iterable[Row]:
     from policies.registry import listing
 
     for row in listing():
-        yield f"{row.axis}: {row.name}", row.doc + _cited(row.cite) + (LEARNS if row.learns_beforehand else "")
+        learns = LEARNS if row.learns_beforehand else ""
+        yield f"{row.axis}: {row.name}", row.doc + _cited(row.cite) + learns
 
 
 def _cited(cite: str) -> str:

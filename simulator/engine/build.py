@@ -37,7 +37,7 @@ from simulator.trace.parts import shared_sequences, take
 
 @dataclass(slots=True)
 class Inputs:
-    """What an experiment names, loaded: ``trace`` is what is replayed, ``training`` what is learnt from apart."""
+    """What an experiment names, loaded: what is replayed (``trace``), and what only is learnt from."""
 
     experiment: Experiment
     model: ModelSpec | TraceModel
@@ -97,7 +97,7 @@ class Run:
 
     @cached_property
     def learnt(self) -> Trace:
-        """The tokens that policies learn from beforehand: those given for it, else those that are replayed."""
+        """What policies learn from beforehand: the tokens given for it, else those that are replayed."""
         if self.inputs.training is not None:
             return self.inputs.training
         rows = np.unique(np.fromiter(chain.from_iterable(b.rows for b in self.workload.schedule), np.intp))

@@ -33,8 +33,8 @@ class Part(Library):
     """A library whose replayed traces have only some of their sequences; the rest is the ``whole`` one's.
 
     Of what a run replays (``workload.max_sequences``), those that ``choose`` says; where these are all, the
-    run is that of ``moesim run``. What policies learn from beforehand stays whole. Belady's bound is left out: it costs more than
-    a run, and no search looks at it.
+    run is that of ``moesim run``. What policies learn from beforehand stays whole. Belady's bound is left
+    out: it costs more than a run, and no search looks at it.
     """
 
     def __init__(self, whole: Library, choose: Choose) -> None:

@@ -69,8 +69,8 @@ def test_hobbit_thresholds_are_quantiles_of_what_is_learnt_from():
     policy = hobbit(taught, high_share=0.34, low_share=0.94)
     assert (policy.high, policy.low) == pytest.approx((0.67, 0.97), abs=1e-6)
     assert policy.assumptions() == []
-    assert hobbit(taught, high_share=0.5).high == pytest.approx(0.75, abs=1e-6)  # the other is Mixtral's share
-    # where nothing is stated, Mixtral's shares are assumed; where nothing is given to learn from, that is said
+    assert hobbit(taught, high_share=0.5).high == pytest.approx(0.75, abs=1e-6)  # and Mixtral's low_share
+    # where nothing is stated, Mixtral's shares are assumed; of what is replayed, that is said
     policy = hobbit(taught)
     assert (policy.high, policy.low) == pytest.approx((0.67, 0.97), abs=1e-6)
     assert [fact for fact in policy.assumptions() if "Mixtral" in fact] == list(policy.assumptions())
@@ -295,7 +295,7 @@ def fiddler(costs: Costs, tokens: Sequence[int], dram: Sequence[bool]) -> list[P
 
 
 def test_fiddler_judges_each_expert_by_itself():
-    """Two missed experts: 64,152 ns on the CPU, 108,304 + 12,831 on the GPU. Both stay, whatever their sum."""
+    """Two missed: 64,152 ns on the CPU, 108,304 + 12,831 on the GPU. Both stay, whatever their sum."""
     assert fiddler(Costs(108_304, 12_831, 64_152), [1, 1], [True, True]) == [Place.CPU, Place.CPU]
     # the CPU's time grows with the tokens: of 2 tokens 128,304 > 121,135
     assert fiddler(Costs(108_304, 12_831, 64_152), [1, 2], [True, True]) == [Place.CPU, Place.FETCH]

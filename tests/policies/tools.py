@@ -15,7 +15,7 @@ from simulator.trace.core import Trace, TraceHeader
 
 
 def context(events=(), n_layers=1, n_experts=8, n_versions=1, seed=0, popularity=None, trace=None, model=""):
-    """Return the context of a run with these events; popularity is counted in them, the rest learnt of the trace."""
+    """Return the context of a run with these events; popularity is counted in them."""
     if popularity is None:
         popularity = np.zeros((n_layers, n_experts), np.int64)
         for keys in events:
