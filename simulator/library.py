@@ -75,7 +75,9 @@ class Library:
         n_learnt = ceil(Fraction(str(experiment.training_share)) * n)
         if n_learnt >= n:
             fault = f"{experiment.training_share} of {n} in {experiment.trace} leaves no sequence to replay"
-            raise InputError("training_share", fault, "a smaller share, or a training_trace")
+            raise InputError(
+                "training_share", fault, "a smaller share, a training_trace, or null for neither"
+            )
         learnt, replayed = split(trace, n_learnt)
         return replayed, learnt
 

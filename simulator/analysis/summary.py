@@ -68,7 +68,7 @@ def need(frame: pd.DataFrame, columns: Iterable[str], where: str) -> None:
 
 
 def knows_future(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Return for each run whether it knows the future: such runs are bounds, which nothing ranks."""
+    """Return for each run whether it knows the future: nothing ranks such runs."""
     import pandas as pd
 
     said = frame.get("knows_future", pd.Series("", frame.index))
