@@ -174,7 +174,7 @@ def _foreknown(inputs: Inputs, learners: list[str]) -> list[str]:
     """Return the warning that policies know the future because they learnt from it, and the remedy."""
     if not learners:
         return []
-    source = "a training_trace that shares sequences with it" if inputs.training else "what is replayed"
+    source = "a training_trace that has replayed sequences" if inputs.training else "what is replayed"
     who = f"{', '.join(learners)} know{'s' * (len(learners) == 1)} the future, learnt from {source}"
     return [f"{who}: not ranked; name a training_share, or a training_trace of other sequences"]
 
@@ -194,7 +194,7 @@ def _learnt_from(inputs: Inputs) -> str:
 def _skipped(metrics: Mapping[str, Value]) -> list[str]:
     """Return the warning that more is skipped than a model bears."""
     share = metrics["gate_mass_skipped"]
-    if not isinstance(share, float) or share <= MOST_SKIPPED:
+    if not isinstance(share, (int, float)) or share <= MOST_SKIPPED:
         return []
     limit = f"above {100 * MOST_SKIPPED:g} %, perplexity suffers"
     return [f"{100 * share:.1f} % of the gate mass is skipped: {limit}"]

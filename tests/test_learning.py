@@ -116,7 +116,10 @@ def test_a_share_is_exact_in_decimals(tmp_path: Path) -> None:
     ("keys", "says"),
     [
         ({"training_share": 0.9}, "training_share: 0.9 of 3 in .* leaves no sequence"),
-        ({"training_share": 0.5, "training_trace": "olmoe-mini"}, "training_trace and training_share"),
+        (
+            {"training_share": 0.5, "training_trace": "olmoe-mini"},
+            "training_trace and training_share are both named; keep one",
+        ),
         ({"training_share": 1.0}, "less than 1"),
         ({"training_share": 0}, "greater than 0"),
     ],
@@ -153,8 +156,12 @@ def test_a_training_trace_that_is_the_replayed_one_is_no_excuse(folder: Path) ->
         (row,) = run(folder, policies=STATIC, training_trace=str(folder / f"{name}.parquet")).to_dict(
             "records"
         )
-        known[name] = row["knows_future"], "holds sequences that are replayed" in row["warnings"]
+        known[name] = row["knows_future"], "that has replayed sequences" in row["warnings"]
     assert known == {"t": ("true", True), "part": ("true", True), "other": ("false", False)}
+    # what the workload leaves out is not replayed
+    first = {"max_sequences": 2}
+    found = run(folder, policies=STATIC, training_trace=str(folder / "part.parquet"), workload=first)
+    assert found["knows_future"][0] == "false"
     # who learns nothing beforehand knows nothing
     (row,) = run(folder, training_trace=str(folder / "t.parquet")).to_dict("records")
     assert row["knows_future"] == "false"

@@ -173,7 +173,9 @@ class Experiment(_Strict):
     @model_validator(mode="after")
     def _one_to_learn_from(self) -> Experiment:
         if self.training_trace is not None and self.training_share is not None:
-            raise ValueError("training_trace and training_share; name one of them")
+            raise ValueError(
+                "training_trace and training_share are both named; keep one, and set the other to null"
+            )
         return self
 
 

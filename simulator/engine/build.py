@@ -32,7 +32,7 @@ from simulator.model.load import TraceModel
 from simulator.model.precision import MAIN
 from simulator.model.spec import ModelSpec
 from simulator.trace.core import Trace, TraceHeader
-from simulator.trace.parts import shared_sequences, take
+from simulator.trace.parts import shared_sequences, spans, take
 
 
 @dataclass(slots=True)
@@ -109,8 +109,11 @@ class Run:
     @cached_property
     def replays_what_is_learnt(self) -> bool:
         """Whether what policies learn from beforehand is replayed, in part at least."""
-        training = self.inputs.training
-        return training is None or shared_sequences(training, self.inputs.trace)
+        training, trace = self.inputs.training, self.inputs.trace
+        if training is None:
+            return True
+        last = spans(trace)[: self.inputs.experiment.workload.max_sequences][-1]
+        return shared_sequences(training, take(trace, slice(last.stop)))
 
     # -- parts ------------------------------------------------------------------------------------
 
