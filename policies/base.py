@@ -72,12 +72,12 @@ class Costs(Protocol):
 class Context:
     """What a policy is told of the run, once, before it starts.
 
-    ``trace`` is what is replayed: predictions and records are looked up there by an event's ``rows``.
-    ``training`` is the experiment's training trace, if it names one: what a policy learns beforehand
-    comes from there, never from ``trace``. ``popularity`` [L, E] counts how often each expert is used in
-    the training trace, or without one in ``trace`` itself (said in the results' warnings). ``costs``
-    tells what moving and computing an expert takes, ``sizes`` [versions][L] how many bytes it has;
-    ``precision`` is the run's precision policy.
+    ``model`` is the model's name. ``trace`` is what is replayed: predictions and records are looked up
+    there by an event's ``rows``. ``training`` is what the experiment gives to learn from beforehand, a
+    training trace or a share of the trace that is not replayed, if it does. ``learnt`` is that, or without it
+    the tokens that are replayed: who uses it says so (``Policy.learns_beforehand``). ``popularity`` [L, E]
+    counts how often each expert is used in ``learnt``. ``costs`` tells what moving and computing an expert
+    takes, ``sizes`` [versions][L] how many bytes it has; ``precision`` is the run's precision policy.
     """
 
     n_layers: int
@@ -89,9 +89,11 @@ class Context:
     trace: Trace | None = None
     popularity: npt.NDArray[np.int64] | None = None
     training: Trace | None = None
+    learnt: Trace | None = None
     costs: Costs | None = None
     sizes: Sequence[Sequence[int]] = ()
     precision: Precision | None = None
+    model: str = ""
 
 
 @dataclass(slots=True)
@@ -118,6 +120,12 @@ class Policy:
     needs: ClassVar[frozenset[str]] = frozenset()
     cite: ClassVar[str] = ""
     context: Context
+    learns_beforehand: bool = False
+    """Whether it takes what it knows from ``context.learnt`` or ``popularity``; ``bind`` may settle it.
+
+    Where the experiment gives nothing else to learn from, these are the tokens that are replayed: the run
+    then knows the future, and nothing ranks it.
+    """
 
     def assumptions(self) -> Sequence[str]:
         """Return what this policy assumes and nobody measured, for the results; by default nothing."""
@@ -125,6 +133,9 @@ class Policy:
 
     def check(self, trace: Trace) -> None:
         """Refuse a trace that cannot feed this policy, beyond what ``needs`` says. Errors: InputError."""
+
+    def check_training(self, trace: Trace) -> None:
+        """Refuse a training trace that this policy cannot learn from. Errors: InputError."""
 
     def bind(self, context: Context) -> None:
         """Take the run's context; called once, before anything else."""

@@ -105,6 +105,7 @@ class Listed:
     name: str
     doc: str
     cite: str
+    learns_beforehand: bool
 
 
 def create(axis: str, spec: str | Mapping[str, Any], where: str | None = None) -> Any:
@@ -134,12 +135,23 @@ def check_needs(policy: Policy, trace: Trace, trace_name: str) -> None:
     offers = trace.offers()
     lacks = sorted(need for need in policy.needs if need not in offers)
     if lacks:
-        kind = type(policy)
-        names = {ref: f"{name} ({axis})" for axis, table in BUILT_IN.items() for name, ref in table.items()}
-        name = names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__qualname__)
         needs, lacking = ", ".join(sorted(policy.needs)), ", ".join(lacks)
-        raise InputError(trace_name, f"the policy {name} needs {needs}", f"the trace has no {lacking}")
+        fault = f"the policy {named(policy)} needs {needs}"
+        raise InputError(trace_name, fault, f"the trace has no {lacking}")
     policy.check(trace)
+
+
+def named(policy: Policy) -> str:
+    """Return a policy's name and axis, ``lru (eviction)``; of one that has no name, its class's."""
+    kind = type(policy)
+    names = {ref: f"{name} ({axis})" for axis, table in BUILT_IN.items() for name, ref in table.items()}
+    return names.get(f"{kind.__module__}:{kind.__qualname__}", kind.__qualname__)
+
+
+def learns_beforehand(axis: str, spec: str | Mapping[str, Any]) -> bool:
+    """Return whether a policy, by its class, uses what is learnt from beforehand. Errors: as ``create``."""
+    name = spec if isinstance(spec, str) else spec["name"]
+    return _find(axis, name, f"policies.{axis}").learns_beforehand
 
 
 def listing() -> list[Listed]:
@@ -148,7 +160,8 @@ def listing() -> list[Listed]:
     for axis in AXES:
         for name in _names(axis):
             kind = _find(axis, name, f"policies.{axis}")
-            rows.append(Listed(axis, name, (kind.__doc__ or "").strip().partition("\n")[0], kind.cite))
+            doc = (kind.__doc__ or "").strip().partition("\n")[0]
+            rows.append(Listed(axis, name, doc, kind.cite, kind.learns_beforehand))
     return rows
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from fractions import Fraction
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from simulator.results import file_sha256
 from simulator.sweep import RunSpec
 from simulator.trace.core import Trace
 from simulator.trace.find import find_trace
+from simulator.trace.parts import spans, split
 
 
 class Library:
@@ -43,7 +46,8 @@ class Library:
 
     def inputs(self, spec: RunSpec) -> tuple[Inputs, Path]:
         """Return what a run needs, loaded."""
-        trace, path = self.trace(spec.experiment.trace)
+        path = self.trace(spec.experiment.trace)[1]
+        trace, learnt = self.traces(spec)
         model: ModelSpec | TraceModel
         if spec.experiment.model == "trace":
             model = trace_model(trace.header)
@@ -54,13 +58,32 @@ class Library:
         else:
             model = self.model(spec.experiment.model)
         hardware: HardwareProfile = self.hardware(spec.experiment.hardware)
-        training = spec.experiment.training_trace
-        learnt = self.trace(training)[0] if training else None
         return Inputs(spec.experiment, model, hardware, trace, spec.seed, learnt), path
+
+    def traces(self, spec: RunSpec) -> tuple[Trace, Trace | None]:
+        """Return what a run replays, and what policies learn from beforehand, where that is given.
+
+        Errors: InputError where ``training_share`` leaves no sequence to replay.
+        """
+        experiment = spec.experiment
+        trace = self.trace(experiment.trace)[0]
+        if experiment.training_trace is not None:
+            return trace, self.trace(experiment.training_trace)[0]
+        if experiment.training_share is None:
+            return trace, None
+        n = len(spans(trace))
+        n_learnt = ceil(Fraction(str(experiment.training_share)) * n)
+        if n_learnt >= n:
+            fault = f"{experiment.training_share} of {n} in {experiment.trace} leaves no sequence to replay"
+            raise InputError(
+                "training_share", fault, "a smaller share, a training_trace, or null for neither"
+            )
+        learnt, replayed = split(trace, n_learnt)
+        return replayed, learnt
 
     def lookups(self, spec: RunSpec, run: Run) -> npt.NDArray[np.int64]:
         """Return how many layer steps demand each expert [layer, expert], once for each workload."""
-        key = (spec.experiment.trace, spec.experiment.workload)
+        key = (spec.experiment.trace, spec.experiment.training_share, spec.experiment.workload)
         if key not in self.demands:
             shape = len(run.layer_bytes), run.n_experts
             keys = np.fromiter(itertools.chain.from_iterable(run.events()), dtype=np.int64)
@@ -75,6 +98,7 @@ class Library:
         pools = run.pools(0)
         key = (
             experiment.trace,
+            experiment.training_share,
             experiment.workload,
             run.layer_bytes,
             tuple((capacity, tuple(layers)) for capacity, layers in pools),

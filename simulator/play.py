@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from policies.base import Policy
+from policies.registry import named
 from simulator import __version__
 from simulator.config.units import format_bytes
 from simulator.engine.build import Inputs, Run
@@ -17,7 +19,7 @@ from simulator.errors import InputError
 from simulator.hardware import HardwareProfile
 from simulator.library import Library
 from simulator.metrics import Collector, Outcome, Value, summarise
-from simulator.quality import published_loss
+from simulator.quality import MOST_SKIPPED, published_loss
 from simulator.results import RunResult, expert_table, token_table
 from simulator.sweep import RunSpec
 from simulator.systems import system_label
@@ -75,16 +77,21 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
         token_cycle_bytes=inputs.trace.header.top_k * sum(run.layer_bytes),
         loss=published_loss(inputs.model.name, run.precisions),
     )
-    assumed = [fact for policy in (run.partition, *simulation.policies) for fact in policy.assumptions()]
+    metrics = summarise(outcome)
+    policies = (run.partition, *simulation.policies)
+    assumed = [fact for policy in policies for fact in policy.assumptions()]
+    foreknowing = _foreknowing(run, policies)
+    warnings = [*_foreknown(inputs, foreknowing), *_skipped(metrics), *_warnings(inputs, run)]
     flags: dict[str, Value] = {
         "trace_synthetic": str(inputs.trace.header.synthetic).lower(),
         "hardware_measured": str(_measured(inputs.hardware)).lower(),
-        "knows_future": str("future" in run.needs).lower(),
+        "knows_future": str("future" in run.needs or bool(foreknowing)).lower(),
+        "learnt_from": _learnt_from(inputs),
         "assumed": " | ".join(dict.fromkeys(assumed)),
-        "warnings": " | ".join(_warnings(inputs, run)),
+        "warnings": " | ".join(warnings),
     }
     result = RunResult(
-        _identity(ready), dict(spec.swept), summarise(outcome), flags, _config(spec), _files(ready, library)
+        _identity(ready), dict(spec.swept), metrics, flags, _config(spec), _files(ready, library)
     )
     steps = len(run.workload) * len(run.layer_bytes)
     resident = loader.top.resident_steps(steps)
@@ -155,6 +162,42 @@ def _digest(spec: RunSpec, inputs: Inputs, trace_path: Path, library: Library) -
     parts += [inputs.hardware.model_dump_json(), repr(inputs.model)]
     parts += _policy_files(spec, library).values()
     return _sha256(json.dumps(parts))
+
+
+def _foreknowing(run: Run, policies: Iterable[Policy]) -> list[str]:
+    """Return the names of the policies that learnt beforehand from what is then replayed."""
+    learners = [policy for policy in policies if policy.learns_beforehand]
+    return list(dict.fromkeys(map(named, learners))) if learners and run.replays_what_is_learnt else []
+
+
+def _foreknown(inputs: Inputs, learners: list[str]) -> list[str]:
+    """Return the warning that policies know the future because they learnt from it, and the remedy."""
+    if not learners:
+        return []
+    source = "a training_trace that has replayed sequences" if inputs.training else "what is replayed"
+    who = f"{', '.join(learners)} know{'s' * (len(learners) == 1)} the future, learnt from {source}"
+    return [f"{who}: not ranked; name a training_share, or a training_trace of other sequences"]
+
+
+def _learnt_from(inputs: Inputs) -> str:
+    """Return what the experiment gives policies to learn from beforehand; "" where it gives nothing."""
+    experiment, training = inputs.experiment, inputs.training
+    if training is None:
+        return ""
+    if experiment.training_trace is not None:
+        return experiment.training_trace
+    first, last = int(training.sequence[0]), int(training.sequence[-1])
+    which = f"sequence {first}" if first == last else f"sequences {first} to {last}"
+    return f"{which} of {experiment.trace}, not replayed"
+
+
+def _skipped(metrics: Mapping[str, Value]) -> list[str]:
+    """Return the warning that more is skipped than a model bears."""
+    share = metrics["gate_mass_skipped"]
+    if not isinstance(share, (int, float)) or share <= MOST_SKIPPED:
+        return []
+    limit = f"above {100 * MOST_SKIPPED:g} %, perplexity suffers"
+    return [f"{100 * share:.1f} % of the gate mass is skipped: {limit}"]
 
 
 def _sha256(text: str) -> str:

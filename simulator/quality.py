@@ -28,6 +28,13 @@ PUBLISHED: dict[tuple[str, str, str], Loss] = {
     ("mixtral-8x7b", "int8", "Q4_0"): Loss(100 * (4.2001 / 4.1049 - 1), GGUF),
     ("mixtral-8x7b", "int8", "Q2_K"): Loss(100 * (5.0576 / 4.1049 - 1), GGUF),
 }
+MOST_SKIPPED = 0.10
+"""Share of gate mass above which a run's skipping is warned of.
+
+HOBBIT (arXiv 2411.01433, fig. 3b): perplexity grows by more than 1 % where 10 % of the experts are skipped.
+Those are the weakest and hold less than 10 % of the gate mass: so much mass skipped costs more.
+"""
+
 SAME = {"bf16": "fp16", "Q8_0": "int8"}
 
 

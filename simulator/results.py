@@ -28,7 +28,7 @@ IDENTITY = (
     "run", "experiment", "system", "model", "hardware", "trace", "seed", "gpu_expert_cache_bytes",
     "cpu_expert_cache_bytes",
 )  # fmt: skip
-FLAGS = ("trace_synthetic", "hardware_measured", "knows_future", "assumed", "warnings")
+FLAGS = ("trace_synthetic", "hardware_measured", "knows_future", "learnt_from", "assumed", "warnings")
 MANIFEST = "manifest.json"
 TABLES = ("tokens", "experts")
 """The Parquet tables of a run folder, beside its summary."""

@@ -329,7 +329,7 @@ def test_each_cache_size_has_its_front_and_bounds_are_on_none() -> None:
     assert [line.get_xdata().tolist() for line in fronts(figure)] == [[10, 30], [20, 40]]
     assert len({line.get_color() for line in fronts(figure)}) == 2
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == ["exact", "lossy", "slow", "oracle (bound)", "front"]
+    assert names == ["exact", "lossy", "slow", "oracle (knows future)", "front"]
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
     assert [line.get_xdata()[0] for line in hollow] == [99, 99]
     assert "each size has its front" in small_print(figure)

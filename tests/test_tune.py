@@ -117,7 +117,7 @@ def test_the_same_search_gives_the_same_bytes_and_the_best_of_its_trials(
 def test_what_learns_from_the_trace_is_in_a_search_what_it_is_in_a_run(
     write: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Also where not all sequences are replayed: HOBBIT's thresholds are quantiles of the whole file."""
+    """Also where not all sequences are replayed: HOBBIT's thresholds are quantiles of those that are."""
     choice = Cut(sequences=parse_ranges("", "0:4"), phase="decode", positions=parse_ranges("", "0:60"))
     (short,) = cut([read_trace(ROOT / "traces" / "olmoe-mini.parquet")], choice, "olmoe-mini")
     write_trace(short, tmp_path / "t.parquet")
@@ -126,6 +126,22 @@ def test_what_learns_from_the_trace_is_in_a_search_what_it_is_in_a_run(
     path = write(tune, **whole, workload={"max_sequences": 2}, precision={"experts": ["main", "int2"]})
     found, _ = tune_experiment(path, [], tmp_path / "out")
     assert mean(run_experiment(path, [], tmp_path / "run"), "miss_penalty") == found.all.before
+
+
+def test_a_share_that_is_learnt_from_is_set_aside_before_sequences_are_held_out(
+    write: Callable[..., str], tmp_path: Path
+) -> None:
+    """Of four sequences the first is learnt from; of the other three one is held out."""
+    tune = {"parameters": {"runtime.parts": {"low": 1, "high": 2}}, "minimise": "miss_penalty", "trials": 1}
+    path = write(tune | {"held_out": 0.3}, policies={"eviction": "static-popularity"}, training_share=0.25)
+    found, _ = tune_experiment(path, [], tmp_path / "out")
+    assert [number for _, number, _ in found.alone] == [2]
+    assert found.n_training == 2
+    assert mean(run_experiment(path, [], tmp_path / "run"), "miss_penalty") == found.all.before
+    assert not any("future" in line for line in found.warnings())
+    swept = write(tune, sweep={"grid": {"training_share": [0.25, 0.5]}})
+    with pytest.raises(InputError, match="the sweep sets training_share"):
+        tune_experiment(swept, [], tmp_path / "no")
 
 
 def test_best_yaml_gives_what_the_report_says_of_all_sequences(

@@ -35,6 +35,7 @@ class ActivationAware(Scored):
     def bind(self, context: Context) -> None:
         """Start the collection."""
         super().bind(context)
+        self.learns_beforehand = context.training is not None
         self.matrices = ActivationMatrices(context, self.capacity, self.matches)
 
     def on_sequence_start(self) -> None:

@@ -14,6 +14,7 @@ from simulator.errors import InputError
 from simulator.trace.core import DECODE, Trace
 
 Share = Annotated[float, Field(ge=0, le=1)]
+PUBLISHED_K = 2
 PerLayer = Share | list[Share]
 
 
@@ -23,12 +24,15 @@ class AdapMoE(Partition):
     f is the expected number of on-demand loads of a token, if any k_l of the layer's E experts were
     cached with equal chance: j missing ones cost j - 1 loads if they were predicted (with the layer's
     ``accuracy``), else j. A token uses one expert with the share ``single``, else all k. For E = 8 and
-    k = 2 it is the paper's formula; other k extend it. Accuracies are measured on the recorded predictions
-    of the training trace (or, without one, of the trace itself); where there are none, ``accuracy``
-    stands in for them: an assumption. Nobody predicts the first layer.
+    k = 2 it is the paper's formula. For other k it is extended, and the results say so: a right prediction
+    still hides one load, and a token uses one expert or all. Accuracies are measured on the recorded
+    predictions of what is learnt from; where there are none, ``accuracy`` stands in for them: an
+    assumption. Nobody predicts the first layer.
     """
 
     cite = "Zhong et al., AdapMoE, ICCAD 2024, arXiv 2408.10284, cache sizes by dynamic programming"
+
+    learns_beforehand = True
 
     def __init__(self, accuracy: PerLayer | None = None, single: PerLayer = 0.0) -> None:
         self.accuracy, self.single = accuracy, single
@@ -44,21 +48,30 @@ class AdapMoE(Partition):
                 fault = f"adapmoe: {name} has {len(value)} entries"
                 raise InputError("policies.partition", fault, f"one for each of {n_layers} MoE layers")
 
+    def check_training(self, trace: Trace) -> None:
+        """Refuse one without predictions where no accuracy is assumed."""
+        if not trace.predicted and self.accuracy is None:
+            hint = "state the accuracy to assume, such as accuracy: 0.86"
+            raise InputError("training_trace", "adapmoe: it has no recorded predictions", hint)
+
     def bind(self, context: Context) -> None:
         """Settle the accuracies and ratios of all layers."""
         super().bind(context)
-        source = context.training or context.trace
+        source = context.learnt
         assert source is not None
-        self.measured = bool(source.predicted)
+        self.measured = self.learns_beforehand = bool(source.predicted)
         accuracy = [0.0, *_by_layer(self.accuracy or 0.0, context.n_layers)[1:]]
         self.accuracies = _measured(source) if self.measured else accuracy
         self.singles = _by_layer(self.single, context.n_layers)
 
     def assumptions(self) -> Sequence[str]:
-        """Say whether the accuracies were measured."""
-        if self.measured:
-            return []
-        return ["the trace has no predictions: AdapMoE's partition assumes their accuracy"]
+        """Say whether the accuracies were measured, and the formula is the paper's."""
+        said, k = [], self.context.top_k
+        if not self.measured:
+            said.append("the trace has no predictions: AdapMoE's partition assumes their accuracy")
+        if k != PUBLISHED_K:
+            said.append(f"AdapMoE's partition extends a formula for two experts a token to {k}")
+        return said
 
     def pools(self, capacity_bytes: int, layer_bytes: Sequence[int]) -> Sequence[tuple[int, Sequence[int]]]:
         """Return a pool for each layer, in order; slots are as large as the largest expert."""

@@ -16,11 +16,13 @@ class ByImportance(Precision):
     """Keeps the ``low_share`` least important experts at the second precision, the others at the first.
 
     Each expert exists in one version only. EdgeMoE ranks experts by the accuracy that each one's
-    quantisation costs, which no trace tells: here the least used in the training trace count as the
+    quantisation costs, which no trace tells: here the least used in what is learnt from count as the
     least important (of equal ones the lower key).
     """
 
     cite = "Yi et al., EdgeMoE, IEEE TMC 2025, arXiv 2308.14352 (expert-wise bit-width adaptation)"
+
+    learns_beforehand = True
 
     def __init__(self, low_share: Annotated[float, Field(ge=0, le=1)] = 0.5) -> None:
         self.low_share = low_share
@@ -38,7 +40,7 @@ class ByImportance(Precision):
 
     def assumptions(self) -> Sequence[str]:
         """Say what stands for importance."""
-        source = "the training trace" if self.context.training else "the replayed trace itself"
+        source = "what is learnt from" if self.context.training else "the replayed tokens themselves"
         return [f"EdgeMoE's importance of experts is assumed to be their use in {source}"]
 
     def wanted(self, event: Event) -> Sequence[int]:

@@ -13,7 +13,7 @@ from policies.base import Context, Event, Prefetch, Wish
 class Popularity(Prefetch):
     """Wishes for the ``most`` most used experts of each of the next ``n_layers`` layers, counted so far.
 
-    Counting starts from the training trace, if there is one; experts never used are not wished for. Ties:
+    Counting starts from the training tokens, if there are any; experts never used are not wished for. Ties:
     lowest key.
     """
 
@@ -27,8 +27,9 @@ class Popularity(Prefetch):
         self.n_layers, self.most = n_layers, most
 
     def bind(self, context: Context) -> None:
-        """Start from the training trace's counts."""
+        """Start from the counts of the training tokens."""
         super().bind(context)
+        self.learns_beforehand = context.training is not None
         counts = context.popularity if context.training is not None else None
         size = context.n_layers * context.n_experts
         self.counts: list[int] = [0] * size if counts is None else counts.ravel().tolist()

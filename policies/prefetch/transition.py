@@ -19,7 +19,7 @@ class Transition(Prefetch):
 
     A table counts, for each pair of experts of two neighbouring layers, how often a token that used
     both used each expert of the layer after. With several experts a token the counts of its pairs are added
-    up. It is learnt from the training trace and goes on learning from what has run; the first MoE
+    up. It is learnt from the training tokens and goes on learning from what has run; the first MoE
     layer has no layer before it and predicts nothing.
     """
 
@@ -29,7 +29,7 @@ class Transition(Prefetch):
         self.most = most
 
     def bind(self, context: Context) -> None:
-        """Learn from the training trace, if there is one."""
+        """Learn from the training tokens, if there are any."""
         super().bind(context)
         assert context.trace is not None
         self.experts = context.trace.experts
@@ -37,6 +37,7 @@ class Transition(Prefetch):
         self.row_of = np.zeros((context.n_layers, n, n), np.int32)  # by the second's layer; 0: never seen
         self.counts = np.zeros((1024, n), np.int32)
         self.n_rows = 1
+        self.learns_beforehand = context.training is not None
         if context.training is not None:
             rows = context.training.experts
             for layer in range(2, context.n_layers):

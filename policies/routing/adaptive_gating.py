@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from policies.base import Context, Event, Routing
+from policies.published import is_mixtral_8x7b
 from simulator.errors import InputError
 from simulator.trace.core import Trace
 
@@ -19,15 +20,21 @@ MIXTRAL = (
     0.0502, 0.0426, 0.0335, 0.0253, 0.0207, 0.0229,
 )  # fmt: skip
 """Sensitivity of Mixtral-8x7B's layers, as AdapMoE's code has it."""
+PUBLISHED_K = 2
 TYPICAL = math.exp(sum(map(math.log, MIXTRAL)) / len(MIXTRAL))
 
 
 class AdaptiveGating(Routing):
-    """Drops, while decoding, an expert whose normalised weight is below sqrt(T / sensitivity of the layer).
+    """Drops, while decoding, a token's weakest experts, together below sqrt(T / sensitivity of the layer).
 
-    A token's first expert always stays. A step drops an expert if every token that uses it would. The
-    sensitivities are those of Mixtral-8x7B for a model of its shape; for others, unless given, their
-    geometric mean is assumed for every layer.
+    Weights are normalised over k; the first expert always stays. A step drops an expert if every token
+    that uses it would. AdapMoE states it for k = 2, where it is a limit to the second weight. Without
+    experts of mass m together, and with the others' weights divided by 1 - m, a layer's output moves by
+    m times the difference of two averages, that of what is dropped and of what stays; a loss of second order
+    grows by sensitivity x m^2. So for any k the bound T is one to the sum.
+
+    The sensitivities are those of Mixtral-8x7B for that model; for others, unless given, their geometric
+    mean is assumed for every layer.
     """
 
     needs = frozenset({"gate_weights"})
@@ -52,27 +59,41 @@ class AdaptiveGating(Routing):
         assert context.trace is not None
         assert context.trace.weights is not None
         self.experts, self.weights = context.trace.experts, context.trace.weights
-        self.assumed = self.sensitivity is None and not _is_mixtral(context)
-        layers = self.sensitivity or (MIXTRAL if _is_mixtral(context) else [TYPICAL] * context.n_layers)
+        known = is_mixtral_8x7b(context)
+        self.assumed = self.sensitivity is None and not known
+        layers = self.sensitivity or (MIXTRAL if known else [TYPICAL] * context.n_layers)
         self.limits = [math.sqrt(self.threshold / sensitivity) for sensitivity in layers]
 
     def assumptions(self) -> Sequence[str]:
-        """Say whose sensitivities these are."""
-        return ["AdapMoE's layer sensitivity is assumed (Mixtral's mean)"] if self.assumed else []
+        """Say whose sensitivities these are, and where the rule is not the paper's to the letter."""
+        said = ["AdapMoE's layer sensitivity is assumed (Mixtral's mean)"] if self.assumed else []
+        if (k := self.context.top_k) > PUBLISHED_K:
+            said.append(f"AdapMoE's limit to the second of two is one to the sum of the weakest of {k}")
+        return said
 
     def rewrite(self, event: Event, hit: Sequence[bool]) -> Sequence[int]:
         """Return -1 for each key that no token needs."""
         if not event.decode:
             return event.keys
         at = np.asarray(event.rows, dtype=np.intp), event.layer
-        weights = np.asarray(self.weights[at], dtype=np.float64)
-        total = weights.sum(axis=1, keepdims=True)
-        limit = self.limits[event.layer]
-        strong = (weights >= limit * total) | (weights == weights.max(axis=1, keepdims=True))
+        experts = self.experts[at]
+        weights = np.where(experts >= 0, self.weights[at], 0).astype(np.float64)
+        strong = _stay(weights, self.limits[event.layer])
         first = event.layer * self.context.n_experts
-        kept = {first + expert for expert in self.experts[at][strong].tolist()}
+        kept = {first + expert for expert in experts[strong].tolist()}
         return [key if key in kept else -1 for key in event.keys]
 
 
-def _is_mixtral(context: Context) -> bool:
-    return (context.n_layers, context.n_experts, context.top_k) == (len(MIXTRAL), 8, 2)
+def _stay(weights: np.ndarray, limit: float) -> np.ndarray:
+    """Return which experts [tokens, k] stay: all but a row's weakest that are below ``limit`` together.
+
+    Of equal weights the later slot is the weaker one.
+    """
+    order = np.argsort(-weights, axis=1, kind="stable")
+    ranked = np.take_along_axis(weights, order, axis=1)
+    with_weaker = np.cumsum(ranked[:, ::-1], axis=1)[:, ::-1]  # each one's weight and all weaker ones'
+    stays = with_weaker >= limit * ranked.sum(axis=1, keepdims=True)
+    stays[:, 0] = True
+    found: np.ndarray = np.empty_like(stays)
+    np.put_along_axis(found, order, stays, axis=1)
+    return found

@@ -15,7 +15,7 @@ IDENTITY = ("system", "model", "hardware", "trace")
 CACHES = ("gpu_expert_cache_bytes", "cpu_expert_cache_bytes")
 TEXT = (
     "experiment", "perplexity_source", "belady_kind", "trace_synthetic", "hardware_measured", "knows_future",
-    "assumed", "warnings",
+    "learnt_from", "assumed", "warnings",
 )  # fmt: skip
 FIRST_METRIC = "tokens_per_second"
 LOSSES = ("gate_mass_low", "gate_mass_substituted", "gate_mass_skipped")
@@ -68,7 +68,7 @@ def need(frame: pd.DataFrame, columns: Iterable[str], where: str) -> None:
 
 
 def knows_future(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Return for each run whether it knows the future: such runs are bounds, which nothing ranks."""
+    """Return for each run whether it knows the future: nothing ranks such runs."""
     import pandas as pd
 
     said = frame.get("knows_future", pd.Series("", frame.index))

@@ -14,6 +14,7 @@ import typer
 from simulator.errors import InputError, did_you_mean
 
 Row = tuple[str, str]
+LEARNS = "; learns beforehand: name a training_share or a training_trace"
 
 
 def list_(
@@ -82,18 +83,25 @@ def _hardware() -> Iterable[Row]:
 
 
 def _systems() -> Iterable[Row]:
+    from policies.registry import AXES, learns_beforehand
     from simulator.systems import load_system, system_names
 
     for name in system_names():
         system = load_system(name, "list systems")
-        yield name, system.title + (f" [{system.cite}]" if system.cite else "")
+        learns = any(learns_beforehand(axis, spec) for axis, spec in system.policies.items() if axis in AXES)
+        yield name, system.title + _cited(system.cite) + (LEARNS if learns else "")
 
 
 def _policies() -> Iterable[Row]:
     from policies.registry import listing
 
     for row in listing():
-        yield f"{row.axis}: {row.name}", row.doc + (f" [{row.cite}]" if row.cite else "")
+        learns = LEARNS if row.learns_beforehand else ""
+        yield f"{row.axis}: {row.name}", row.doc + _cited(row.cite) + learns
+
+
+def _cited(cite: str) -> str:
+    return f" [{cite}]" if cite else ""
 
 
 def _traces() -> Iterable[Row]:

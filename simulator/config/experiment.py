@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from simulator.config.tune import Tune
 from simulator.config.units import Bytes, BytesPerSecond, Nanoseconds, parse_bytes
@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 class Workload(_Strict):
     """Which sequences run, how many at a time, and how prompts are cut (``prefill_chunk: 0`` is whole).
 
-    Of the trace, its first ``max_sequences``, and of each its prompt and first ``max_decode_tokens``.
+    Of what is replayed, the first ``max_sequences``, and of each its prompt and first ``max_decode_tokens``.
     """
 
     batch_size: Positive = 1
@@ -147,8 +147,9 @@ class Sweep(_Strict):
 class Experiment(_Strict):
     """One YAML file; ``system`` names policies and settings that the file's own lie over.
 
-    ``training_trace`` is where policies learn what they know beforehand. ``extends`` names an experiment
-    that this one says the differences to; it is resolved before this model sees the file.
+    ``training_trace`` is where policies learn what they know beforehand; ``training_share`` has them learn it
+    from so much of the trace, whole sequences from the first on, which no run then replays. ``extends`` names
+    an experiment that this one says the differences to; it is resolved before this model sees the file.
     """
 
     extends: str | None = None
@@ -158,6 +159,7 @@ class Experiment(_Strict):
     hardware: str
     trace: str
     training_trace: str | None = None
+    training_share: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
     workload: Workload = Workload()
     system: str | None = None
     policies: Policies = Policies()
@@ -167,6 +169,14 @@ class Experiment(_Strict):
     sweep: Sweep = Sweep()
     tune: Tune | None = None
     figures: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_to_learn_from(self) -> Experiment:
+        if self.training_trace is not None and self.training_share is not None:
+            raise ValueError(
+                "training_trace and training_share are both named; keep one, and set the other to null"
+            )
+        return self
 
 
 class System(_Strict):

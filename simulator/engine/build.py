@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
+from itertools import chain, pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from policies.base import Context, Eviction, Partition, Policy
 from policies.registry import check_needs, create
@@ -30,11 +32,12 @@ from simulator.model.load import TraceModel
 from simulator.model.precision import MAIN
 from simulator.model.spec import ModelSpec
 from simulator.trace.core import Trace, TraceHeader
+from simulator.trace.parts import shared_sequences, spans, take
 
 
 @dataclass(slots=True)
 class Inputs:
-    """What an experiment names, loaded."""
+    """What an experiment names, loaded: what is replayed (``trace``), and what only is learnt from."""
 
     experiment: Experiment
     model: ModelSpec | TraceModel
@@ -92,6 +95,26 @@ class Run:
         """Return the keys of every layer step of the run, in order."""
         return [keys for demands in self.workload.demands() for keys in demands]
 
+    @cached_property
+    def learnt(self) -> Trace:
+        """What policies learn from beforehand: the tokens given for it, else those that are replayed."""
+        if self.inputs.training is not None:
+            return self.inputs.training
+        rows = np.unique(np.fromiter(chain.from_iterable(b.rows for b in self.workload.schedule), np.intp))
+        trace, end = self.inputs.trace, int(rows[-1]) + 1
+        if len(rows) == end:
+            return take(trace, slice(end))  # views
+        return take(trace, np.isin(np.arange(trace.n_tokens), rows))
+
+    @cached_property
+    def replays_what_is_learnt(self) -> bool:
+        """Whether what policies learn from beforehand is replayed, in part at least."""
+        training, trace = self.inputs.training, self.inputs.trace
+        if training is None:
+            return True
+        last = spans(trace)[: self.inputs.experiment.workload.max_sequences][-1]
+        return shared_sequences(training, take(trace, slice(last.stop)))
+
     # -- parts ------------------------------------------------------------------------------------
 
     def _policies(self) -> dict[str, Policy]:
@@ -103,6 +126,8 @@ class Run:
         every: list[Policy] = [*chosen.values(), self.partition, *evictions]
         for policy in every:
             check_needs(policy, self.inputs.trace, self.inputs.experiment.trace)
+            if self.inputs.training is not None:
+                policy.check_training(self.inputs.training)
         self.needs = frozenset(word for policy in every for word in policy.needs)
         goes_down = any(link.name == "gpu_to_cpu" for link in self.machine.links)
         name = self.inputs.hardware.name
@@ -134,6 +159,10 @@ class Run:
         context = w.longest_context * min(self.inputs.experiment.workload.batch_size, w.most_sequences)
         kv = self.costs.kv_bytes(context)
         top = self.tiers[0]
+        static = type(self._new_eviction(0))
+        if m.kv == "grow" and static.refuses and static.residency is Eviction.residency:
+            fault = "the KV cache grows into the experts' cache, and the eviction policy lets nobody go"
+            raise InputError("memory.kv", fault, "use reserve")
         if m.kv == "grow" and self.capacity[top] - kv < largest:
             raise InputError(
                 f"memory.{top}_expert_cache", "the KV cache grows over all of it", "use a larger cache"
@@ -163,14 +192,6 @@ class Run:
     def context(self) -> Context:
         """Return what the policies are told of the run."""
         header = self.inputs.trace.header
-        training = self.inputs.training
-        if training is not None:
-            experts = training.experts
-        else:
-            experts = self.inputs.trace.experts[
-                sorted({row for batch in self.workload.schedule for row in batch.rows})
-            ]
-        counts = [np.bincount(ids[ids >= 0], minlength=self.n_experts) for ids in experts.swapaxes(0, 1)]
         up = next(link for link in self.machine.links if (link.source, link.target) == (1, 0))
         return Context(
             n_layers=header.n_layers,
@@ -180,12 +201,21 @@ class Run:
             seed=self.inputs.seed,
             future=self.future,
             trace=self.inputs.trace,
-            popularity=np.array(counts, dtype=np.int64),
-            training=training,
+            popularity=self._popularity,
+            training=self.inputs.training,
+            learnt=self.learnt,
             costs=KnownCosts(self.costs, up),
             sizes=self.costs.sizes,
             precision=self.policies["precision"],  # type: ignore[arg-type]  # made by its axis
+            model=self.inputs.model.name,
         )
+
+    @cached_property
+    def _popularity(self) -> npt.NDArray[np.int64]:
+        """How often each expert [L, E] is used in what policies learn from."""
+        by_layer = self.learnt.experts.swapaxes(0, 1)
+        counts = [np.bincount(ids[ids >= 0], minlength=self.n_experts) for ids in by_layer]
+        return np.array(counts, dtype=np.int64)
 
     def simulation(self, keep: Callable[[Pass, Record], None], *, merge: bool = True) -> Simulation:
         """Return the simulation; ``merge`` allows the speed hack where it applies."""

@@ -45,7 +45,7 @@ def plot(summary: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         runs.loc[rows, "on_front"] = front(runs.loc[rows, SPEED].to_numpy(), runs.loc[rows, LOST].to_numpy())
     systems = runs["system"].str.removesuffix(MODIFIED)
     runs[NAME] = runs[SERIES] if len(groups.series) <= MOST_NAMES else systems
-    runs[NAME] += runs[BOUND].map({True: " (bound)", False: ""})
+    runs[NAME] += runs[BOUND].map({True: " (knows future)", False: ""})
     kept = ["run", *groups.keys, "seed", SPEED, LOST, *shares, BOUND, "on_front"]
     data = runs[[NAME, PANEL, SERIES, SIZE, *dict.fromkeys(name for name in kept if name in runs)]]
     figure = on_a_page(groups, data, data[SPEED], _draw, _words(groups, data))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from simulator.analysis.summary import knows_future
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -58,6 +60,9 @@ def caveats(summary: pd.DataFrame, manifest: dict[str, Any]) -> list[str]:
         if len(concerned):
             names = ", ".join(dict.fromkeys(concerned[by]))
             said.append(f"{_runs(len(concerned), n, 'use')} {what} ({names}).")
+    if own := int(knows_future(summary).sum()):
+        bound = "nothing ranks them" if own < n else "no machine can reach these numbers"
+        said.append(f"{_runs(own, n, 'know')} the future: {bound}.")
     lossy = [name for name in LOSSY if name in summary and summary[name].dtype.kind == "f"]
     changed = summary[lossy] > 0
     if own := int(changed.any(axis=1).sum()):

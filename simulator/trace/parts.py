@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,24 @@ def take(trace: Trace, tokens: slice | npt.NDArray[np.bool_]) -> Trace:
     """Return the tokens of a slice (as views) or of a mask [T], in their order."""
     arrays = {name: array[tokens] for name, array in arrays_of(trace).items()}
     return from_arrays(arrays, trace.header, trace.source)
+
+
+def spans(trace: Trace) -> list[slice]:
+    """Return where the tokens of each sequence are, in file order."""
+    starts = np.flatnonzero(np.diff(trace.sequence, prepend=MISSING)).tolist()
+    return [slice(*span) for span in pairwise([*starts, trace.n_tokens])]
+
+
+def split(trace: Trace, n_first: int) -> tuple[Trace, Trace]:
+    """Return the first ``n_first`` sequences and the others, as views."""
+    at = sum(span.stop - span.start for span in spans(trace)[:n_first])
+    return take(trace, slice(at)), take(trace, slice(at, None))
+
+
+def shared_sequences(one: Trace, other: Trace) -> bool:
+    """Return whether a sequence of one trace, by its routing and from end to end, is one of the other too."""
+    known = {one.experts[span].astype(np.int16).tobytes() for span in spans(one)}
+    return any(other.experts[span].astype(np.int16).tobytes() in known for span in spans(other))
 
 
 def join(parts: Sequence[Trace]) -> Trace:

@@ -33,8 +33,8 @@ class Part(Library):
     """A library whose replayed traces have only some of their sequences; the rest is the ``whole`` one's.
 
     Of what a run replays (``workload.max_sequences``), those that ``choose`` says; where these are all, the
-    run is that of ``moesim run``. Training traces stay whole. Belady's bound is left out: it costs more than
-    a run, and no search looks at it.
+    run is that of ``moesim run``. What policies learn from beforehand stays whole. Belady's bound is left
+    out: it costs more than a run, and no search looks at it.
     """
 
     def __init__(self, whole: Library, choose: Choose) -> None:
@@ -46,7 +46,7 @@ class Part(Library):
             whole.digest,
         )
         self.choose = choose
-        self.parts: dict[tuple[str, int | None], Trace] = {}
+        self.parts: dict[tuple[str, float | None, int | None], Trace] = {}
 
     def inputs(self, spec: RunSpec) -> tuple[Inputs, Path]:
         """Return what a run needs, with its part of the trace."""
@@ -55,7 +55,7 @@ class Part(Library):
         chosen = self.sequences(spec)
         if chosen == sequences(self, spec):
             return inputs, path
-        key = experiment.trace, experiment.workload.max_sequences
+        key = experiment.trace, experiment.training_share, experiment.workload.max_sequences
         if key not in self.parts:
             self.parts[key] = take(inputs.trace, np.isin(inputs.trace.sequence, chosen))
         return replace(inputs, trace=self.parts[key]), path
@@ -72,6 +72,6 @@ class Part(Library):
 
 def sequences(library: Library, spec: RunSpec) -> list[int]:
     """Return the numbers of the sequences that a run replays, in file order."""
-    trace = library.trace(spec.experiment.trace)[0]
+    trace = library.traces(spec)[0]
     found: list[int] = list(dict.fromkeys(trace.sequence.tolist()))
     return found[: spec.experiment.workload.max_sequences]

@@ -17,7 +17,7 @@ from simulator.metrics import METRICS
 from simulator.sweep import RunSpec, expand, parse_set, put
 from simulator.tune.space import Space, Values
 
-FIXED = ("trace", "training_trace", "workload.max_sequences")
+FIXED = ("trace", "training_trace", "training_share", "workload.max_sequences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,12 @@ def read_subject(document: Document, sets: Sequence[str]) -> Subject:
     _check_settings(space, specs, place)
     _spell_out_policies(data, space, specs, place)
     _check_metric(tune, where)
-    if len({spec.experiment.workload.max_sequences for spec in specs}) > 1:
-        raise InputError(where, "the sweep sets workload.max_sequences", "a search holds out of one number")
+    for key, one in (
+        ("workload.max_sequences", {spec.experiment.workload.max_sequences for spec in specs}),
+        ("training_share", {spec.experiment.training_share for spec in specs}),
+    ):
+        if len(one) > 1:
+            raise InputError(where, f"the sweep sets {key}", "a search holds out of the same sequences")
     subject = Subject(replace(document, data=data), tune, specs, space)
     for key, values in space.extremes():
         try:

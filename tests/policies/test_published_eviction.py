@@ -190,8 +190,10 @@ def test_pinned_experts_stay_and_nobody_else_comes():
     assert policy.victim(frozenset()) is None
 
 
-def test_popularity_of_the_replayed_trace_is_said_to_be_known_beforehand():
-    known = run_of(1, popularity=np.array([[1, 5, 2, 0]]))
-    assert "beforehand" in bound("eviction", "static-popularity", known).assumptions()[0]
-    learnt = replace(known, training=trace([[[0, 1]]]))
-    assert bound("eviction", "static-popularity", learnt).assumptions() == []
+def test_the_popular_stay_and_nobody_else_comes():
+    policy = bound("eviction", "static-popularity", run_of(1, popularity=np.array([[1, 5, 2, 5]])))
+    assert list(policy.preload([0])) == [1, 3, 2, 0]
+    policy.on_use([0, 2], 0)
+    policy.on_insert(0)
+    assert policy.victim(frozenset()) is None
+    assert policy.learns_beforehand

@@ -14,13 +14,15 @@ from simulator.engine.replay import replay
 from simulator.trace.core import Trace, TraceHeader
 
 
-def context(events=(), n_layers=1, n_experts=8, n_versions=1, seed=0, popularity=None, trace=None):
+def context(events=(), n_layers=1, n_experts=8, n_versions=1, seed=0, popularity=None, trace=None, model=""):
     """Return the context of a run with these events; popularity is counted in them."""
     if popularity is None:
         popularity = np.zeros((n_layers, n_experts), np.int64)
         for keys in events:
             np.add.at(popularity.reshape(-1), list(keys), 1)
-    return Context(n_layers, n_experts, 1, n_versions, seed, KnownFuture(events), trace, popularity)
+    future = KnownFuture(events)
+    known = {"future": future, "trace": trace, "popularity": popularity, "learnt": trace, "model": model}
+    return Context(n_layers, n_experts, 1 if trace is None else trace.header.top_k, n_versions, seed, **known)
 
 
 def bound(axis, spec, run):
