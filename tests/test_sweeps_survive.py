@@ -169,7 +169,7 @@ def test_a_finished_run_is_not_run_again_and_a_half_written_one_is(
     assert len(rows) == 5
     rows[0].write_text(rows[0].read_text()[:100])  # half a row
     rows[1].with_suffix(".experts.parquet").unlink()  # a row without one of its tables
-    (partial / "0000.new").write_text("half")
+    (partial / f"{'0' * 64}.new").write_text("half")
     played.clear()
     monkeypatch.setattr(
         execution, "execute", lambda spec, share=None: played.append(spec) or original(spec, share)
@@ -233,7 +233,7 @@ def test_what_others_put_into_the_results_stays(
     assert (out / "notes" / "mine.txt").read_text(encoding="utf-8") == "mine"
     assert (out / "figures" / "mine.png").read_bytes() == b"mine"
     run_experiment(str(experiment), [], out, HowToRun(force=True))
-    assert not (out / "notes").exists()
+    assert (out / "notes" / "mine.txt").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize(
@@ -420,7 +420,10 @@ def test_force_starts_anew(experiment: Path, undisturbed: dict[str, bytes], tmp_
     out = tmp_path / "out"
     partial = out.with_name("out.partial")
     partial.mkdir()
-    (partial / "abc.json").write_text("{}")
+    (partial / "lock").touch()
+    (partial / f"{'a' * 64}.json").write_text("{}")
+    with pytest.raises(InputError, match="an unfinished sweep"):
+        run_experiment(str(experiment), [], out)
     run_experiment(str(experiment), [], out, HowToRun(force=True))
     assert tables(out) == undisturbed
     assert not partial.exists()
