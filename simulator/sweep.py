@@ -116,7 +116,7 @@ def _sweep(
     *,
     lenient: bool,
 ) -> Sweep:
-    """Return the sweep of an experiment, validated with its first point, which a ``lenient`` caller lets be."""
+    """Return an experiment's sweep, validated with its first point; ``lenient`` lets that one be wrong."""
     swept = first_point(data.get("sweep"))
     first = {key: value for key, value in swept.items() if key.partition(".")[0] not in NOT_SWEPT}
     try:  # filled in, so that a file may leave what it sweeps to its sweep
