@@ -1,6 +1,7 @@
 """The command line: the only place that prints.
 
-Exit status: 0 done, 2 bad input (one line on stderr that says what to change), 1 a fault of ours.
+Exit status: 0 done, 2 bad input (one line on stderr that says what to change), 1 a fault of ours or runs that
+failed under --keep-going, 130 and 143 interrupted.
 """
 
 from __future__ import annotations
