@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import Distribution, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import Parameter, signature
 from pathlib import Path
@@ -154,6 +154,23 @@ def learns_beforehand(axis: str, spec: str | Mapping[str, Any]) -> bool:
     return _find(axis, name, f"policies.{axis}").learns_beforehand
 
 
+def source(axis: str, name: str) -> ModuleType | None:
+    """Return the module that a policy is loaded from; None for a built-in one. Errors: as ``create``."""
+    if name in BUILT_IN[axis]:
+        return None
+    _find(axis, name, f"policies.{axis}")
+    names = _names(axis)
+    module = names.get(name, name).rpartition(":")[0]
+    return import_module(module) if name in names else _load_file(Path(module))
+
+
+def distribution(axis: str, name: str) -> Distribution | None:
+    """Return the installed package that announces a policy; None where none does."""
+    found = (point for point in sorted(entry_points(group=GROUP)) if point.name == f"{axis}.{name}")
+    point = next(found, None)
+    return point.dist if point is not None and name not in BUILT_IN[axis] else None
+
+
 def listing() -> list[Listed]:
     """Return every policy that has a name, by axis."""
     rows = []
@@ -195,6 +212,7 @@ def _find(axis: str, name: str, where: str) -> type[Policy]:
     return found
 
 
+@cache
 def _load_file(path: Path) -> ModuleType:
     name = "moesim_policy_" + path.resolve().as_posix().replace("/", "_").replace(".", "_")
     spec = spec_from_file_location(name, path)

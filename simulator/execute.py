@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from threading import Thread
 from typing import Any, Literal, TypeVar
+from uuid import uuid4
 
 from simulator.errors import InputError
 from simulator.library import Library
@@ -16,6 +20,8 @@ from simulator.play import Played, play, prepare
 from simulator.sweep import RunSpec
 
 T = TypeVar("T")
+WATCH_S = 1
+"""How often a worker looks whether its parent is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +41,27 @@ class Backend:
     scheduler: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A run that can start: the hash of all that decides it, and what may decide it and cannot be known."""
+
+    digest: str
+    unknown: Sequence[str]
+
+
 @cache
 def library() -> Library:
-    """Return this process's library: what it loads, it loads once."""
+    """Return this process's library: what it loads, it loads once for a sweep."""
     return Library()
 
 
-def check(spec: RunSpec) -> str | InputError:
+def check(spec: RunSpec) -> Checked | InputError:
     """Return the hash of a run that can start, or what is wrong with it."""
     try:
-        return prepare(spec, library()).digest
+        ready = prepare(spec, library())
     except InputError as error:
         return error
+    return Checked(ready.digest, ready.unknown())
 
 
 def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> Played | Failure:
@@ -64,7 +79,7 @@ def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> Played
 class Here:
     """Runs one after another in this process."""
 
-    def checks(self, specs: Sequence[RunSpec]) -> Iterator[str | InputError]:
+    def checks(self, specs: Sequence[RunSpec]) -> Iterator[Checked | InputError]:
         """Check runs, in order."""
         return map(check, specs)
 
@@ -77,16 +92,18 @@ class Here:
 
 
 class Elsewhere:
-    """Runs in other processes, by joblib."""
+    """Runs in other processes, by joblib; ``local`` ones are children of this one, and end with it."""
 
-    def __init__(self, parallel: Callable[..., Any]) -> None:
+    def __init__(self, parallel: Callable[..., Any], *, local: bool) -> None:
         self.parallel = parallel
+        self.sweep = Sweep(uuid4().hex, os.getpid() if local else None)
 
-    def checks(self, specs: Sequence[RunSpec]) -> Iterator[str | InputError]:
+    def checks(self, specs: Sequence[RunSpec]) -> Iterator[Checked | InputError]:
         """Check runs, in order."""
         from joblib import delayed
 
-        yield from _quietly(self.parallel(return_as="generator")(delayed(check)(spec) for spec in specs))
+        jobs = (delayed(_checked)(self.sweep, spec) for spec in specs)
+        yield from _quietly(self.parallel(return_as="generator")(jobs))
 
     def executes(
         self, specs: Sequence[RunSpec], share: Callable[[int, int], None]
@@ -94,7 +111,7 @@ class Elsewhere:
         """Yield the place and the outcome of each run as it ends."""
         from joblib import delayed
 
-        jobs = (delayed(_placed)(i, spec) for i, spec in enumerate(specs))
+        jobs = (delayed(_placed)(self.sweep, i, spec) for i, spec in enumerate(specs))
         ended = _quietly(self.parallel(return_as="generator_unordered")(jobs))
         for done, (i, outcome) in enumerate(ended, start=1):
             share(done - 1, 1000)
@@ -112,24 +129,54 @@ def _quietly(outcomes: Generator[T, None, None]) -> Iterator[T]:
             outcomes.close()
 
 
-def _placed(i: int, spec: RunSpec) -> tuple[int, Played | Failure]:
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a worker must know of its sweep: which it is, and the process that it ends with."""
+
+    name: str
+    parent: int | None
+
+
+def _checked(sweep: Sweep, spec: RunSpec) -> Checked | InputError:
+    _work_for(sweep)
+    return check(spec)
+
+
+def _placed(sweep: Sweep, i: int, spec: RunSpec) -> tuple[int, Played | Failure]:
+    _work_for(sweep)
     return i, execute(spec)
+
+
+@lru_cache(maxsize=1)
+def _work_for(sweep: Sweep) -> None:
+    """Forget what was loaded for another sweep: files may have changed. Watch the parent."""
+    library.cache_clear()
+    if sweep.parent is not None:
+        Thread(target=_end_with, args=(sweep.parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that ended: nobody wants its results any more."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
 
 
 @contextmanager
 def executor(backend: Backend, n_runs: int) -> Iterator[Here | Elsewhere]:
     """Give what executes runs. Errors: InputError (no such scheduler, or Dask is not installed)."""
     if backend.name == "local" and (backend.jobs == 1 or n_runs == 1):
+        library.cache_clear()
         yield Here()
         return
     from joblib import Parallel, parallel_config
 
     if backend.name == "local":
         with parallel_config("loky", n_jobs=min(backend.jobs, n_runs), inner_max_num_threads=1):
-            yield Elsewhere(Parallel)
+            yield Elsewhere(Parallel, local=True)
         return
     with _client(backend.scheduler), parallel_config("dask"):
-        yield Elsewhere(Parallel)
+        yield Elsewhere(Parallel, local=False)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from policies.base import Policy
+from policies.origin import Origin, origin, own_code
 from policies.registry import named
 from simulator import __version__
 from simulator.config.units import format_bytes
@@ -39,6 +40,12 @@ class Ready:
     trace_path: Path
     run: Run
     digest: str
+
+    def unknown(self) -> list[str]:
+        """Return what may decide its results and cannot be known."""
+        return [
+            f"policy {name}: {fault}" for name, made in _origins(self.spec).items() for fault in made.unknown
+        ]
 
 
 def prepare(spec: RunSpec, library: Library) -> Ready:
@@ -91,7 +98,13 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
         "warnings": " | ".join(warnings),
     }
     result = RunResult(
-        _identity(ready), dict(spec.swept), metrics, flags, _config(spec), _files(ready, library)
+        _identity(ready),
+        dict(spec.swept),
+        metrics,
+        flags,
+        resolved(spec),
+        _files(ready, library),
+        ready.digest,
     )
     steps = len(run.workload) * len(run.layer_bytes)
     resident = loader.top.resident_steps(steps)
@@ -129,7 +142,8 @@ def _identity(ready: Ready) -> dict[str, Value]:
     }
 
 
-def _config(spec: RunSpec) -> dict[str, Any]:
+def resolved(spec: RunSpec) -> dict[str, Any]:
+    """Return a run's experiment as plain data that can itself be run."""
     config = spec.experiment.model_dump(mode="json", exclude={"sweep", "tune"}, exclude_none=True)
     config["sweep"] = {"seeds": [spec.seed]}
     return config
@@ -143,24 +157,27 @@ def _files(ready: Ready, library: Library) -> dict[str, str]:
         files[f"training trace {path.name}"] = library.digest(path)
     files[f"hardware {inputs.hardware.name}"] = _sha256(inputs.hardware.model_dump_json())
     files[f"model {inputs.model.name}"] = _sha256(repr(inputs.model))
-    return files | _policy_files(ready.spec, library)
+    return files | {f"policy {name}": str(made) for name, made in _origins(ready.spec).items()}
 
 
-def _policy_files(spec: RunSpec, library: Library) -> dict[str, str]:
-    """Return the digests of policies that are given as ``path/to/file.py:Class``."""
-    given = spec.experiment.policies.model_dump(exclude_none=True).values()
-    names = [str(policy.get("name") if isinstance(policy, dict) else policy) for policy in given]
-    paths = [Path(name.rpartition(":")[0]) for name in names if ".py:" in name]
-    return {f"policy {path.name}": library.digest(path) for path in paths}
+def _origins(spec: RunSpec) -> dict[str, Origin]:
+    """Return what policies that are not built in are made of, by axis and name."""
+    given = spec.experiment.policies.model_dump(exclude_none=True)
+    found = {}
+    for key, policy in given.items():
+        axis = key.removeprefix("cpu_")
+        if (made := origin(axis, policy)) is not None:
+            found[f"{axis} {policy['name'] if isinstance(policy, dict) else policy}"] = made
+    return found
 
 
 def _digest(spec: RunSpec, inputs: Inputs, trace_path: Path, library: Library) -> str:
     """Return a hash of everything that decides a run's results."""
-    parts: list[str] = [__version__, spec.digest(), library.digest(trace_path)]
+    parts: list[str] = [__version__, own_code(), spec.digest(), library.digest(trace_path)]
     if spec.experiment.training_trace:
         parts.append(library.digest(library.trace(spec.experiment.training_trace)[1]))
     parts += [inputs.hardware.model_dump_json(), repr(inputs.model)]
-    parts += _policy_files(spec, library).values()
+    parts += [f"{name}: {made}" for name, made in _origins(spec).items()]
     return _sha256(json.dumps(parts))
 
 

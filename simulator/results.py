@@ -1,18 +1,15 @@
-"""Results: the only module that writes a run folder, and it writes it whole or not at all."""
+"""Results: what a run folder holds, written and read."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -21,7 +18,7 @@ from typing import Any
 
 from simulator import __version__
 from simulator.config.yaml_file import dump_yaml
-from simulator.errors import InputError
+from simulator.folder import MANIFEST, intact, read_manifest
 from simulator.metrics import METRICS, Collector, Value
 
 IDENTITY = (
@@ -29,9 +26,11 @@ IDENTITY = (
     "cpu_expert_cache_bytes",
 )  # fmt: skip
 FLAGS = ("trace_synthetic", "hardware_measured", "knows_future", "learnt_from", "assumed", "warnings")
-MANIFEST = "manifest.json"
 TABLES = ("tokens", "experts")
 """The Parquet tables of a run folder, beside its summary."""
+SUMMARY = "summary.csv"
+CONFIG = "config.resolved.yaml"
+WRITTEN = (SUMMARY, CONFIG, *(f"{name}.parquet" for name in TABLES))
 PACKAGES = ("simpy", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib")
 
 
@@ -45,99 +44,8 @@ class RunResult:
     flags: dict[str, Value]
     config: dict[str, Any]
     inputs: dict[str, str] = field(default_factory=dict)
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_output(out: Path, digest: str, *, force: bool) -> None:
-    """Refuse an output folder that holds something else; the same experiment's results may be made again."""
-    try:
-        if not out.exists():
-            return
-        if not out.is_dir():
-            raise InputError(str(out), "is a file", "name a folder with --out")
-        if not any(out.iterdir()):
-            return
-    except (OSError, ValueError) as error:
-        raise unwritable(out, error) from None
-    try:
-        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        other = manifest["config_sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            str(out), "holds files that are no results of moesim", "name another folder with --out"
-        ) from None
-    if other != digest and not force:
-        kept = partial_folder(out).exists()
-        raise InputError(
-            str(out),
-            "holds the results of another run",
-            "name another folder with --out, or replace them with "
-            + ("--resume --force, which keeps the runs that are finished" if kept else "--force"),
-        )
-
-
-def partial_folder(out: Path) -> Path:
-    """Return where the finished runs of an unfinished sweep are."""
-    return out.resolve().with_name(f"{out.resolve().name}.partial")
-
-
-@contextmanager
-def fresh_folder(out: Path, *, keep: bool = False) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of ``out`` when the block ends well, else is removed.
-
-    With ``keep`` it takes over the files that were there and that it does not have itself. It lies beside
-    ``out``, so that taking its place is a rename; folders above that were not there are removed again too.
-    An OSError in the block (a full disk, say) becomes an InputError.
-    """
-    place = out.resolve()
-    made = [folder for folder in place.parents if not folder.exists()]
-    aside: Path | None = None
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{place.name[:100]}.", dir=place.parent))
-        fresh, old = aside / "new", aside / "old"
-        fresh.mkdir()
-        yield fresh
-        if place.exists():
-            if keep:
-                _take_over(place, fresh)
-            place.rename(old)
-        try:
-            fresh.rename(place)
-        except BaseException:
-            if old.exists():
-                old.rename(place)
-            raise
-    except OSError as error:
-        raise unwritable(out, error) from error
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
-        for folder in made:
-            with suppress(OSError):  # not empty: the results are in it
-                folder.rmdir()
-
-
-def _take_over(old: Path, new: Path) -> None:
-    """Copy what ``new`` lacks from ``old``, which stays as it is until it is replaced."""
-    for path in sorted(old.iterdir()):
-        own = new / path.name
-        if path.is_dir() and not path.is_symlink():
-            own.mkdir(exist_ok=True)
-            _take_over(path, own)
-        elif not own.exists() and not own.is_symlink():
-            shutil.copy2(path, own, follow_symlinks=False)
-
-
-def unwritable(out: Path, error: Exception) -> InputError:
-    """Return what to say where results cannot be written."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InputError(str(out), f"cannot be written: {reason}", "name another folder with --out")
+    digest: str = ""
+    """The hash of everything that decided it."""
 
 
 def write_results(
@@ -150,11 +58,11 @@ def write_results(
 
     ``tables`` has the files of each run's tables by name.
     """
-    _write_summary(folder / "summary.csv", runs)
+    _write_summary(folder / SUMMARY, runs)
     for name in TABLES:
         numbered = [(int(str(run.identity["run"])), of[name]) for run, of in zip(runs, tables, strict=True)]
         _join(folder / f"{name}.parquet", numbered)
-    (folder / "config.resolved.yaml").write_text("".join(map(_config, runs)), encoding="utf-8")
+    (folder / CONFIG).write_text("".join(map(_config, runs)), encoding="utf-8")
     (folder / MANIFEST).write_text(json.dumps(dict(provenance), indent=2) + "\n", encoding="utf-8")
 
 
@@ -187,35 +95,19 @@ def _write_summary(path: Path, runs: Sequence[RunResult]) -> None:
 
 
 def read_summary_rows(folder: Path, config_sha256: str) -> list[dict[str, Value]]:
-    """Return the rows of finished results; [] where there are none, or of something else.
+    """Return the rows of finished results; [] where there are none that are whole, or of something else.
 
     Cells of metrics and numbers of IDENTITY are numbers where they look so, and None where they are empty.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["config_sha256"] != config_sha256:
-            return []
-        text = (folder / "summary.csv").read_text(encoding="utf-8")
-    except (OSError, ValueError, KeyError, TypeError):
+    if read_manifest(folder).get("config_sha256") != config_sha256 or not intact(folder, WRITTEN):
         return []
+    text = (folder / SUMMARY).read_text(encoding="utf-8")
     numbers = {"run", "seed", "gpu_expert_cache_bytes", "cpu_expert_cache_bytes"}
     numbers |= {metric.name for metric in METRICS}
     rows = csv.DictReader(text.splitlines())
     if not {*IDENTITY, *FLAGS, *(metric.name for metric in METRICS)} <= {*(rows.fieldnames or ())}:
         return []
     return [{name: _parsed(cell) if name in numbers else cell for name, cell in row.items()} for row in rows]
-
-
-def is_table(path: Path) -> bool:
-    """Return whether a file is a Parquet table, as far as its footer says."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        parquet.read_metadata(path)
-    except (OSError, pa.ArrowException):
-        return False
-    return True
 
 
 def _parsed(cell: str) -> Value:

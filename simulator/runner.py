@@ -13,19 +13,10 @@ from typing import Protocol
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
 from simulator.execute import Backend, Elsewhere, Failure, Here, executor
+from simulator.folder import check_output, fresh_folder, partial_folder
 from simulator.metrics import METRICS, Value
-from simulator.results import (
-    FLAGS,
-    IDENTITY,
-    TABLES,
-    RunResult,
-    check_output,
-    fresh_folder,
-    is_table,
-    provenance,
-    read_summary_rows,
-    write_results,
-)
+from simulator.play import Played, resolved
+from simulator.results import FLAGS, IDENTITY, RunResult, provenance, read_summary_rows, write_results
 from simulator.store import Store, open_store
 from simulator.sweep import RunSpec, expand
 
@@ -42,13 +33,17 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class Finished:
-    """Where the results are, the runs, and the warnings, each once; failures where some runs are missing."""
+    """Where the results are, the runs, and the warnings, each once; failures where some runs are missing.
+
+    ``already``: they were there, and nothing was played.
+    """
 
     out: Path
     runs: list[RunResult]
     warnings: list[str]
     figures: list[Path]
     failures: list[Failure] = field(default_factory=list)
+    already: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +72,77 @@ def run_experiment(
     """
     how = how or HowToRun()
     started = datetime.now(UTC)
-    specs = expand(read_yaml(find_named("experiments", path)), sets)
+    refused: list[InputError] | None = [] if how.keep_going else None
+    specs = expand(read_yaml(find_named("experiments", path)), sets, refused)
     figures = tuple(dict.fromkeys(name for spec in specs for name in spec.experiment.figures))
     _check_figures(specs[0].where, figures)
     target = out or Path("results") / specs[0].experiment.name
     with executor(how.backend, len(specs)) as runs_on:
-        digests = _checked(runs_on, specs)
-        whole = hashlib.sha256(" ".join(digests).encode()).hexdigest()
+        todo = _checked(runs_on, specs, refused)
+        whole = hashlib.sha256(" ".join(run.digest for run in todo).encode()).hexdigest()
         check_output(target, whole, force=how.force)
-        if how.resume and (runs := _finished(target, whole, specs)):
-            return _already(target, runs, figures)
+        left_out = [Failure(error.where, _cause(error)) for error in refused or ()]
+        if how.resume and (runs := _finished(target, whole, todo)):
+            _tidy(target, todo, left_out)
+            return _already(target, runs, figures, _unknown(todo), left_out)
         with open_store(target, resume=how.resume, force=how.force) as store:
-            failures = _play(runs_on, specs, digests, store, how, progress)
-            store.complete = not failures
-            rows = [(store.get(digest), digest, spec) for digest, spec in zip(digests, specs, strict=True)]
-            there = [(row, digest, spec) for row, digest, spec in rows if row is not None]
-            runs = [_placed(row, spec) for row, _, spec in there]
+            check_output(target, whole, force=how.force)  # nobody else can change it from here on
+            kept = [run for run in todo if store.get(run.digest) is not None]
+            failures = _play(runs_on, todo, store, how, progress)
+            there = _read(store, todo, failures)
+            store.complete = not failures and not left_out
+            runs = [_placed(row, run.spec) for run, row in there]
             if not runs:
                 raise InputError(failures[0].where, "every run failed", failures[0].cause)
             _tell_apart(runs)
-            with fresh_folder(target, keep=not how.force) as folder:
-                tables = [store.tables(digest) for _, digest, _ in there]
+            with fresh_folder(target, store.folder) as folder:
+                tables = [store.tables(run.digest) for run, _ in there]
                 write_results(folder, runs, tables, provenance(whole, runs, how.command, started))
                 drawn, missing = _draw(folder, figures)
     drawn = [target / figure.relative_to(folder) for figure in drawn]
-    return Finished(target, runs, [*_said(runs), *missing], drawn, failures)
+    warned = [*_said(runs), *_unknown(kept), *missing]
+    return Finished(target, runs, warned, drawn, [*left_out, *failures])
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """A run that can start, the hash of all that decides it, and what may decide it and cannot be known."""
+
+    spec: RunSpec
+    digest: str
+    unknown: Sequence[str]
+
+
+def _cause(error: InputError) -> str:
+    return f"{error.what}; {error.hint}" if error.hint else error.what
+
+
+def _unknown(kept: Sequence[Todo]) -> list[str]:
+    """Return what may have changed since runs that are not played again were played."""
+    return list(
+        dict.fromkeys(
+            f"kept runs may be stale, start anew with --force if so: {u}" for run in kept for u in run.unknown
+        )
+    )
+
+
+def _read(store: Store, todo: Sequence[Todo], failures: Sequence[Failure]) -> list[tuple[Todo, RunResult]]:
+    """Return the runs that are finished. Errors: InputError where one that did not fail is not there."""
+    rows = [(run, store.get(run.digest)) for run in todo]
+    there = [(run, row) for run, row in rows if row is not None]
+    if len(there) + len(failures) != len(todo):
+        raise InputError(
+            str(store.folder), "a finished run cannot be read back", "play it again with --resume"
+        )
+    return there
+
+
+def _tidy(target: Path, todo: Sequence[Todo], left_out: Sequence[Failure]) -> None:
+    """Remove what a command that was killed at its very end left beside finished results."""
+    if partial_folder(target).exists() and not left_out:
+        with open_store(target, resume=True, force=False) as store:
+            store.complete = False  # other runs may be in it
+            store.entries.remove({run.digest for run in todo})
 
 
 def _said(runs: Sequence[RunResult]) -> list[str]:
@@ -110,17 +151,25 @@ def _said(runs: Sequence[RunResult]) -> list[str]:
     return list(dict.fromkeys(line for text in said for line in text.split(" | ") if line))
 
 
-def _already(target: Path, runs: list[RunResult], figures: Sequence[str]) -> Finished:
+def _already(
+    target: Path,
+    runs: list[RunResult],
+    figures: Sequence[str],
+    unknown: Sequence[str],
+    left_out: list[Failure],
+) -> Finished:
     """Return results that are there already, with the figures that they lack drawn."""
     there = {path.stem for path in (target / "figures").glob("*.csv")}
     _, missing = _draw(target, [name for name in figures if name not in there])
-    return Finished(target, runs, [*_said(runs), *missing], sorted((target / "figures").glob("*")))
+    shown = sorted((target / "figures").glob("*"))
+    return Finished(target, runs, [*_said(runs), *unknown, *missing], shown, left_out, already=True)
 
 
-def _finished(target: Path, whole: str, specs: Sequence[RunSpec]) -> list[RunResult]:
-    """Return the runs of results that are there already; [] unless they are these, and all of them."""
+def _finished(target: Path, whole: str, todo: Sequence[Todo]) -> list[RunResult]:
+    """Return the runs of results that are there already; [] unless they are these, whole, and all of them."""
     rows = read_summary_rows(target, whole)
-    if len(rows) != len(specs) or not all(is_table(target / f"{name}.parquet") for name in TABLES):
+    names = [run.spec.experiment.name for run in todo]
+    if [row["experiment"] for row in rows] != names:
         return []
 
     def part(row: Mapping[str, Value], names: Iterable[str]) -> dict[str, Value]:
@@ -128,39 +177,46 @@ def _finished(target: Path, whole: str, specs: Sequence[RunSpec]) -> list[RunRes
 
     metrics = [metric.name for metric in METRICS]
     return [
-        RunResult(part(row, IDENTITY), dict(spec.swept), part(row, metrics), part(row, FLAGS), config={})
-        for row, spec in zip(rows, specs, strict=True)
+        RunResult(part(row, IDENTITY), dict(run.spec.swept), part(row, metrics), part(row, FLAGS), config={})
+        for row, run in zip(rows, todo, strict=True)
     ]
 
 
-def _checked(runs_on: Here | Elsewhere, specs: Sequence[RunSpec]) -> list[str]:
-    """Return the hash of every run. Errors: InputError (the first that cannot start)."""
-    digests = []
-    for checked in runs_on.checks(specs):
-        if isinstance(checked, InputError):
+def _checked(
+    runs_on: Here | Elsewhere, specs: Sequence[RunSpec], refused: list[InputError] | None
+) -> list[Todo]:
+    """Return the runs that can start. Errors: InputError (one that cannot, unless ``refused`` takes it)."""
+    todo = []
+    for spec, checked in zip(specs, runs_on.checks(specs), strict=True):
+        if not isinstance(checked, InputError):
+            todo.append(Todo(spec, checked.digest, checked.unknown))
+        elif refused is None:
             raise checked
-        digests.append(checked)
-    return digests
+        else:
+            refused.append(checked)
+    if not todo and refused:
+        raise refused[0]
+    return todo
 
 
 def _play(
     runs_on: Here | Elsewhere,
-    specs: Sequence[RunSpec],
-    digests: Sequence[str],
+    runs: Sequence[Todo],
     store: Store,
     how: HowToRun,
     progress: Progress | None,
 ) -> list[Failure]:
     """Play what is not in the store yet; return the failures. Errors: InputError (the first failure)."""
-    todo = [i for i, digest in enumerate(digests) if store.get(digest) is None]
-    done = len(specs) - len(todo)
+    todo = [run for run in runs if store.get(run.digest) is None]
+    done = len(runs) - len(todo)
 
     def share(place: int, per_mille: int) -> None:
         if progress is not None:
-            progress.advance(done + place, len(specs), per_mille)
+            progress.advance(done + place, len(runs), per_mille)
 
     failures = []
-    for place, outcome in runs_on.executes([specs[i] for i in todo], share):
+    for place, played in runs_on.executes([run.spec for run in todo], share):
+        outcome = _unchanged(played, todo[place])
         if progress is not None:
             progress.ended(outcome if isinstance(outcome, Failure) else outcome[0])
         if isinstance(outcome, Failure):
@@ -168,14 +224,24 @@ def _play(
                 raise InputError(outcome.where, "the run failed", outcome.cause)
             failures.append(outcome)
         else:
-            store.put(digests[todo[place]], *outcome)
+            store.put(todo[place].digest, *outcome)
     return failures
 
 
+def _unchanged(outcome: Played | Failure, run: Todo) -> Played | Failure:
+    """Return how a run ended; it failed if what decides it is not what was checked."""
+    if isinstance(outcome, Failure) or outcome[0].digest == run.digest:
+        return outcome
+    return Failure(
+        run.spec.where, "a file that it reads was changed during the sweep; --resume plays it again"
+    )
+
+
 def _placed(row: RunResult, spec: RunSpec) -> RunResult:
-    """Return a run's row under its number and swept keys in this sweep."""
-    row.identity["run"] = spec.index
+    """Return a run's row as this sweep calls it: its number, its swept keys, and what decides nothing."""
+    row.identity |= {"run": spec.index, "experiment": spec.experiment.name}
     row.swept = dict(spec.swept)
+    row.config = resolved(spec)
     return row
 
 

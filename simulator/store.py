@@ -1,15 +1,16 @@
 """The store: finished runs of an unfinished sweep, beside the folder that its results will have.
 
 ``NAME.partial/`` holds, for each finished run, ``HASH.TABLE.parquet`` and ``HASH.json`` (its row), under the
-hash of all that decides them. The row is renamed into place last: a run without one is not believed.
+hash of all that decides them. The row is renamed into place last, and holds the SHA-256 of the tables and its
+own: what is half written, damaged, edited or another run's is not believed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -17,9 +18,42 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
-from simulator.results import TABLES, RunResult, partial_folder, unwritable
+from simulator.folder import file_sha256, workplace
+from simulator.results import TABLES, RunResult
 
-LOCK = "lock"
+
+class Entries:
+    """Plain data by hash, in a folder; an entry is whole, and what was put there, or it is none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def get(self, digest: str) -> Any:
+        """Return an entry; None if there is none, or none that can be believed."""
+        try:
+            found = json.loads(self._path(digest).read_text(encoding="utf-8"))
+            return found["entry"] if found["sha256"] == _signature(digest, found["entry"]) else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def put(self, digest: str, entry: Any) -> None:
+        """Keep an entry: what JSON can hold."""
+        entry = json.loads(json.dumps(entry))
+        text = json.dumps({"sha256": _signature(digest, entry), "entry": entry})
+        write_whole(self._path(digest), lambda path: path.write_text(text, encoding="utf-8"))
+
+    def remove(self, digests: Container[str] | None = None) -> None:
+        """Forget entries, or everything; entries first, then the files that they speak of."""
+        files = [path for path in self.folder.glob("*.*") if digests is None or _digest(path) in digests]
+        for path in sorted(files, key=lambda path: path.suffix != ".json"):
+            path.unlink()
+
+    def digests(self) -> set[str]:
+        """Return the hashes of all entries, believed or not."""
+        return {_digest(path) for path in self.folder.glob("*.json")}
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / f"{digest}.json"
 
 
 class Store:
@@ -27,15 +61,16 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.entries = Entries(folder)
         self.complete = True
 
     def get(self, digest: str) -> RunResult | None:
-        """Return a finished run's row; None if there is none, or none that can be read."""
+        """Return a finished run's row; None if there is none, or none that can be believed."""
+        found = self.entries.get(digest)
         try:
-            found = json.loads((self.folder / f"{digest}.json").read_text(encoding="utf-8"))
-            there = all(path.exists() for path in self.tables(digest).values())
-            return RunResult(**found) if there else None
-        except (OSError, ValueError, TypeError):
+            whole = found is not None and found["tables"] == self._sums(digest)
+            return RunResult(**found["row"]) if whole else None
+        except (OSError, KeyError, TypeError):
             return None
 
     def tables(self, digest: str) -> dict[str, Path]:
@@ -47,16 +82,28 @@ class Store:
         from pyarrow import parquet
 
         for name, path in self.tables(digest).items():
-            self._write(path, partial(parquet.write_table, tables[name], compression="zstd"))
-        text = json.dumps(asdict(result))
-        self._write(self.folder / f"{digest}.json", lambda path: path.write_text(text, encoding="utf-8"))
+            write_whole(path, partial(parquet.write_table, tables[name], compression="zstd"))
+        self.entries.put(digest, {"row": asdict(result), "tables": self._sums(digest)})
 
-    def _write(self, path: Path, write: Any) -> None:
-        new = path.with_suffix(".new")
-        write(new)
-        with new.open("rb+") as file:
-            os.fsync(file.fileno())
-        new.replace(path)
+    def _sums(self, digest: str) -> dict[str, str]:
+        return {name: file_sha256(path) for name, path in self.tables(digest).items()}
+
+
+def _digest(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _signature(digest: str, entry: Any) -> str:
+    return hashlib.sha256(json.dumps([digest, entry]).encode()).hexdigest()
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place, onto the disk, and rename it."""
+    new = path.with_suffix(".new")
+    write(new)
+    with new.open("rb+") as file:
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 @contextmanager
@@ -67,43 +114,21 @@ def open_store(out: Path, *, resume: bool, force: bool) -> Iterator[Store]:
     ``resume``. ``force`` starts anew.
     Errors: InputError (an unfinished sweep, another that is running, nothing can be written).
     """
-    from filelock import FileLock, Timeout
-
-    folder = partial_folder(out)
-    made = [parent for parent in folder.parents if not parent.exists()]
-    lock = FileLock(folder / LOCK)
-    try:
-        if folder.exists() and not resume and not force:
-            raise InputError(
-                str(folder), "an unfinished sweep", "continue it with --resume, or start anew with --force"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise InputError(
-            str(folder), "another sweep is writing here", "wait for it, or use another --out"
-        ) from None
-    except OSError as error:
-        raise unwritable(out, error) from error
-    try:
-        if force and not resume:
-            _clear(folder)
+    with workplace(out) as folder:
         store = Store(folder)
-        yield store
-        if store.complete:
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise unwritable(out, error) from error
-    finally:
-        lock.release()
-        if folder.exists() and not any(folder.glob("*.json")):
-            shutil.rmtree(folder, ignore_errors=True)
-            for parent in made:
-                if parent.is_dir() and not any(parent.iterdir()):
-                    parent.rmdir()
-
-
-def _clear(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name != LOCK:
-            path.unlink()
+        if store.entries.digests() and not resume:
+            if not force:
+                raise InputError(
+                    str(folder),
+                    "an unfinished sweep",
+                    "continue it with --resume, or start anew with --force",
+                )
+            store.entries.remove()
+        try:
+            yield store
+        except BaseException:
+            store.complete = False
+            raise
+        finally:
+            if store.complete or not store.entries.digests():
+                store.entries.remove()

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
-from simulator.config.experiment import Experiment
+from simulator.config.experiment import Experiment, Sweep
 from simulator.config.extends import inherit
 from simulator.config.points import NOT_SWEPT, first_point, points
 from simulator.config.yaml_file import Document, Loader, validate_mapping
@@ -68,10 +69,13 @@ def put(data: dict[str, Any], key: str, value: Any) -> None:
     data[last] = value
 
 
-def expand(document: Document, sets: Sequence[str] = ()) -> list[RunSpec]:
+def expand(
+    document: Document, sets: Sequence[str] = (), refused: list[InputError] | None = None
+) -> list[RunSpec]:
     """Return the runs of an experiment: the points of its sweep, each with every seed.
 
-    Every run is validated before any of them starts.
+    Every run is validated before any of them starts. Errors: InputError; those of single runs go to
+    ``refused`` where it is given, and these runs are left out.
     """
     document = inherit(document)
     data = copy.deepcopy(document.data)
@@ -82,24 +86,56 @@ def expand(document: Document, sets: Sequence[str] = ()) -> list[RunSpec]:
         put(data, key, value)
     lines = _unchanged(document.lines, given)
     where = str(document.path)
-    filled, swept = copy.deepcopy(data), first_point(data.get("sweep"))
-    for key, value in swept.items():  # so that a file may leave what it sweeps to its sweep
-        if key.partition(".")[0] not in NOT_SWEPT:
-            put(filled, key, value)
-    sweep = _validated(filled, where, _unchanged(lines, swept), given, swept).sweep
+    sweep = _sweep(data, where, lines, given, lenient=refused is not None)
     visited = points(sweep, where)
     _check_set(given, {key for point in visited for key in point})
     lines = _unchanged(lines, {key for point in visited for key in point})
     runs: list[RunSpec] = []
-    for point in visited:
-        one = copy.deepcopy(data)
-        for key, value in point.items():
-            put(one, key, copy.deepcopy(value))
+    for n, point in enumerate(visited):
         place = where + (f" (sweep: {', '.join(f'{k}={v}' for k, v in point.items())})" if point else "")
-        experiment = _validated(one, place, lines, given)
-        runs += [RunSpec(len(runs) + i, experiment, s, point, place) for i, s in enumerate(sweep.seeds)]
+        try:
+            experiment = _validated(_at(data, point), place, lines, given)
+        except InputError as error:
+            if refused is None:
+                raise
+            refused.append(error)
+            continue
+        first = n * len(sweep.seeds)
+        runs += [RunSpec(first + i, experiment, s, point, place) for i, s in enumerate(sweep.seeds)]
+    if not runs and refused:
+        raise refused[0]
     _check_same(runs)
     return runs
+
+
+def _sweep(
+    data: dict[str, Any],
+    where: str,
+    lines: Mapping[Any, int | str],
+    given: Iterable[str],
+    *,
+    lenient: bool,
+) -> Sweep:
+    """Return an experiment's sweep, validated with its first point; ``lenient`` lets that one be wrong."""
+    swept = first_point(data.get("sweep"))
+    first = {key: value for key, value in swept.items() if key.partition(".")[0] not in NOT_SWEPT}
+    try:  # filled in, so that a file may leave what it sweeps to its sweep
+        return _validated(_at(data, first), where, _unchanged(lines, swept), given, swept).sweep
+    except InputError as error:
+        try:
+            if lenient:
+                return Sweep.model_validate(data["sweep"])
+        except (KeyError, ValidationError):
+            pass
+        raise error from None
+
+
+def _at(data: Mapping[str, Any], point: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment at a point of its sweep."""
+    one = dict(copy.deepcopy(data))
+    for key, value in point.items():
+        put(one, key, copy.deepcopy(value))
+    return one
 
 
 def _check_same(runs: Iterable[RunSpec]) -> None:

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
-from dataclasses import replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from simulator import execute as execution
 from simulator.errors import InputError
 from simulator.execute import Backend, Failure
+from simulator.folder import workplace
 from simulator.results import RunResult, summary_row
 from simulator.runner import HowToRun, run_experiment
-from simulator.store import Store
+from simulator.store import Entries, Store
 from simulator.sweep import RunSpec
-from simulator.trace.parquet import read_trace, write_trace
+from tests.sweep_files import ROOT, moesim, write_experiment, write_short_trace
 
-ROOT = Path(__file__).resolve().parent.parent
 SYSTEMS = ["lru-on-demand", "hobbit", "fiddler", "lru-gate-lookahead"]
 
 
@@ -36,18 +37,7 @@ SYSTEMS = ["lru-on-demand", "hobbit", "fiddler", "lru-gate-lookahead"]
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an experiment of eight short runs."""
     folder = tmp_path_factory.mktemp("sweep")
-    trace = read_trace(ROOT / "traces" / "olmoe-mini.parquet")
-    few = np.flatnonzero((trace.sequence < 2) & (trace.position < 40))
-    arrays = {
-        name: getattr(trace, name)[few] for name in ("sequence", "position", "phase", "experts", "weights")
-    }
-    predicted = {
-        name: tuple(a[few] for a in getattr(trace, name)) for name in ("predicted", "predicted_weights")
-    }
-    write_trace(
-        replace(trace, **arrays, **predicted, gate_top=None, gate_top_p=None, token_id=None),
-        folder / "t.parquet",
-    )
+    write_short_trace(folder / "t.parquet")
     text = {
         "name": "e",
         "model": "olmoe-1b-7b",
@@ -169,7 +159,7 @@ def test_a_finished_run_is_not_run_again_and_a_half_written_one_is(
     assert len(rows) == 5
     rows[0].write_text(rows[0].read_text()[:100])  # half a row
     rows[1].with_suffix(".experts.parquet").unlink()  # a row without one of its tables
-    (partial / "0000.new").write_text("half")
+    (partial / f"{'0' * 64}.new").write_text("half")
     played.clear()
     monkeypatch.setattr(
         execution, "execute", lambda spec, share=None: played.append(spec) or original(spec, share)
@@ -233,7 +223,7 @@ def test_what_others_put_into_the_results_stays(
     assert (out / "notes" / "mine.txt").read_text(encoding="utf-8") == "mine"
     assert (out / "figures" / "mine.png").read_bytes() == b"mine"
     run_experiment(str(experiment), [], out, HowToRun(force=True))
-    assert not (out / "notes").exists()
+    assert (out / "notes" / "mine.txt").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize(
@@ -385,6 +375,137 @@ def test_two_sweeps_do_not_share_a_folder(experiment: Path, tmp_path: Path) -> N
         kill(process, signal.SIGKILL)
 
 
+def test_another_command_on_a_folder_in_use_is_told_so(experiment: Path, tmp_path: Path) -> None:
+    with workplace(tmp_path / "out"):
+        for options in ([], ["--resume", "--force"]):
+            done = moesim(tmp_path, "run", str(experiment), "-o", "out", *options)
+            assert done.returncode == 2
+            assert "another sweep is writing here; wait for it" in done.stderr
+
+
+def test_workers_end_with_the_process_that_wants_their_results(experiment: Path, tmp_path: Path) -> None:
+    """SIGKILL of the parent alone: nobody is there to tell its workers."""
+    out = tmp_path / "out"
+    process = start(experiment, out, "--jobs", "2")
+    wait_for(out, 1, process)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while left := [pid for pid in workers if alive(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def children(parent: int) -> list[int]:
+    """Return the processes that a process has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process is there, and no zombie that nobody has waited for."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_kill_while_tables_or_figures_are_written_leaves_nothing_behind(
+    experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = start(experiment, out, "--jobs", "1", "--set", "figures=[hit-rate, tokens-per-second]")
+    partial = out.with_name("out.partial")
+    deadline = time.monotonic() + 120
+    while not (partial / "new").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    kill(process, signal.SIGKILL)
+    assert (partial / "new").exists()
+    run_experiment(str(experiment), [], out, HowToRun(resume=True))
+    assert tables(out) == undisturbed
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_kill_at_the_very_end_leaves_nothing_that_stays(experiment: Path, tmp_path: Path) -> None:
+    """The results are there, and so are the runs that they are made of, and one of another sweep."""
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Entries, "remove", lambda *_: None)
+        run_experiment(str(experiment), [], out)
+    assert finished(out) == 8
+    other = partial / f"{'a' * 64}.json"
+    other.write_text("{}", encoding="utf-8")
+    assert run_experiment(str(experiment), [], out, HowToRun(resume=True)).already
+    assert [path.name for path in partial.iterdir() if path.name != "lock"] == [other.name]
+    other.unlink()
+    run_experiment(str(experiment), [], out, HowToRun(resume=True))
+    assert not partial.exists()
+
+
+def test_points_that_are_refused_beforehand_are_left_out(tmp_path: Path) -> None:
+    """One value is no fraction, a trace is not there, a cache does not fit; the others run."""
+    sizes = [1.5, 0.25, 0.5]
+    points = [{"trace": "./t.parquet", "memory.gpu_expert_cache": {"fraction": x}} for x in sizes] + [
+        {"trace": "./later.parquet", "memory.gpu_expert_cache": {"fraction": 0.25}},
+        {"trace": "./t.parquet", "memory.gpu_expert_cache": "60 GiB"},
+    ]
+    write_experiment(tmp_path, sweep={"list": points, "seeds": [0, 1]})
+    command = ("run", "e.yaml", "--out", "out", "-j", "1")
+    assert moesim(tmp_path, *command).returncode == 2
+    assert not (tmp_path / "out").exists()
+    done = moesim(tmp_path, *command, "--keep-going")
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert len(said) == 5  # one that no seed makes a run, two with two seeds each
+    for what in ("1.5", "later.parquet", "60 GiB"):
+        assert any(what in line for line in said)
+    with (tmp_path / "out" / "summary.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["2", "3", "4", "5"]
+    again = moesim(tmp_path, *command, "--keep-going", "--resume")
+    assert again.returncode == 1
+    assert "nothing was played" in again.stdout
+    assert [line for line in again.stderr.splitlines() if line.startswith("failed: ")] == said
+    shutil.copy(tmp_path / "t.parquet", tmp_path / "later.parquet")
+    more = moesim(tmp_path, *command, "--keep-going", "--resume", "--force", "--json")
+    assert more.returncode == 1
+    assert [row["run"] for row in json.loads(more.stdout)] == [2, 3, 4, 5, 6, 7]
+
+
+def test_a_sweep_of_which_every_point_is_refused_is_refused(experiment: Path, tmp_path: Path) -> None:
+    for values in ("[1.5, 2.5]", "[60 GiB, 61 GiB]"):
+        key = "memory.gpu_expert_cache" + (".fraction" if "1.5" in values else "")
+        with pytest.raises(InputError, match=r"1\.5|60 GiB"):
+            run_experiment(
+                str(experiment),
+                [f"sweep={{grid: {{{key}: {values}}}}}"],
+                tmp_path / "out",
+                HowToRun(keep_going=True),
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_while_figures_are_drawn_names_the_folder_that_was_asked_for(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("simulator.plots.save._replace", full)
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="No space left on device") as told:
+        run_experiment(str(experiment), ["figures=[hit-rate]"], out)
+    assert told.value.where == str(out / "figures")
+    assert finished(out) == 8
+
+
 def test_processes_give_the_same_bytes(
     experiment: Path, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -420,7 +541,10 @@ def test_force_starts_anew(experiment: Path, undisturbed: dict[str, bytes], tmp_
     out = tmp_path / "out"
     partial = out.with_name("out.partial")
     partial.mkdir()
-    (partial / "abc.json").write_text("{}")
+    (partial / "lock").touch()
+    (partial / f"{'a' * 64}.json").write_text("{}")
+    with pytest.raises(InputError, match="an unfinished sweep"):
+        run_experiment(str(experiment), [], out)
     run_experiment(str(experiment), [], out, HowToRun(force=True))
     assert tables(out) == undisturbed
     assert not partial.exists()

@@ -1,6 +1,7 @@
 """The command line: the only place that prints.
 
-Exit status: 0 done, 2 bad input (one line on stderr that says what to change), 1 a fault of ours.
+Exit status: 0 done, 2 bad input (one line on stderr that says what to change), 1 a fault of ours or runs that
+failed under --keep-going, 130 and 143 interrupted.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from simulator.cli.plot import plot
 from simulator.cli.record import record
 from simulator.cli.report import report
 from simulator.cli.run import run
+from simulator.cli.streams import mend_streams
 from simulator.cli.synth import synth
 from simulator.cli.timeline import timeline
 from simulator.cli.tune import tune
@@ -73,9 +75,12 @@ USAGE = typer.BadParameter.__mro__[1]  # typer brings a click of its own: its Us
 
 def main() -> None:
     """Run the command line; bad input is one line and status 2. SIGTERM unwinds as ctrl-C does."""
+    mend_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        sys.exit(app(prog_name="moesim", standalone_mode=False))
+        status = app(prog_name="moesim", standalone_mode=False)
+        sys.stdout.flush()  # a full disk is told here, not when Python ends
+        sys.exit(status)
     except InputError as error:
         _refuse(str(error))
     except BrokenPipeError:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from simulator.results import RunResult
+    from simulator.runner import Finished
 
 
 class Where(StrEnum):
@@ -76,20 +77,27 @@ def run(
         print(f"warning: {warning}", file=sys.stderr)
     if as_json:
         print(json.dumps([summary_row(r) for r in done.runs], indent=2))
-        return
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    console.print(_table(done.runs, tight=console.width < 100))
-    print(f"results: {done.out}")
-    for figure in done.figures:
-        if figure.suffix != ".csv":
-            print(f"figure:  {figure}")
+    else:
+        _show(done)
     for failure in done.failures:
         print(f"failed: {failure.where}: {failure.cause}", file=sys.stderr)
     if done.failures:
         print(f"{len(done.failures)} runs failed and are not in the results", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _show(done: Finished) -> None:
+    """Print the runs as a table, and where the files are."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(_table(done.runs, tight=console.width < 100))
+    if done.already:
+        print("these results are complete: nothing was played")
+    print(f"results: {done.out}")
+    for figure in done.figures:
+        if figure.suffix != ".csv":
+            print(f"figure:  {figure}")
 
 
 def _table(runs: list[RunResult], *, tight: bool) -> Table:

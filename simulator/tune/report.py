@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator import __version__
 from simulator.config.yaml_file import dump_yaml
-from simulator.results import MANIFEST
+from simulator.folder import MANIFEST
 from simulator.tune.findings import Findings, Pair
 
 BEST_SHOWN = 5

@@ -7,18 +7,16 @@ decides it, so an interrupted search is resumed by making it again: it comes by 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
 from simulator.play import play, prepare
 from simulator.results import RunResult
+from simulator.store import Entries
 from simulator.sweep import RunSpec
 from simulator.tune.part import Part
 from simulator.tune.space import Values
@@ -39,36 +37,7 @@ class NoValueError(InputError):
     """A run has no number in the column that is tuned."""
 
 
-class Memory:
-    """The metrics of runs that were played, by hash; each file is renamed into place whole."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def get(self, digest: str) -> dict[str, Any] | None:
-        """Return a run's metrics; None if there are none that can be read."""
-        try:
-            found = json.loads((self.folder / f"{digest}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return found if isinstance(found, dict) else None
-
-    def put(self, digest: str, metrics: Mapping[str, Any]) -> None:
-        """Keep a run's metrics."""
-        new = self.folder / f"{digest}.new"
-        with new.open("w", encoding="utf-8") as file:
-            json.dump(dict(metrics), file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.folder / f"{digest}.json")
-
-    def clear(self) -> None:
-        """Forget all."""
-        for path in self.folder.glob("*.json"):
-            path.unlink()
-
-
-def score(specs: Sequence[RunSpec], part: Part, metric: str, memory: Memory) -> float:
+def score(specs: Sequence[RunSpec], part: Part, metric: str, memory: Entries) -> float:
     """Return the mean of a metric over runs on a part of their sequences.
 
     Errors: InputError (a run is refused, or the metric has no value there).
@@ -78,7 +47,7 @@ def score(specs: Sequence[RunSpec], part: Part, metric: str, memory: Memory) -> 
         ready = prepare(spec, part)
         digest = _sha256(f"{ready.digest} {part.sequences(spec)}")
         metrics = memory.get(digest)
-        if metrics is None:
+        if not isinstance(metrics, dict):
             metrics = play(ready, part)[0].metrics
             memory.put(digest, metrics)
         found.append(_number(metrics, metric, spec))

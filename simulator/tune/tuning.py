@@ -14,15 +14,16 @@ from pathlib import Path
 from simulator import __version__
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError
+from simulator.folder import check_output, fresh_folder
 from simulator.library import Library
 from simulator.play import prepare
-from simulator.results import check_output, fresh_folder, provenance
-from simulator.store import open_store
+from simulator.results import provenance
+from simulator.store import Entries, open_store
 from simulator.sweep import RunSpec
 from simulator.tune.findings import Findings, Pair
 from simulator.tune.part import Part, sequences, split
 from simulator.tune.report import write_findings
-from simulator.tune.search import Memory, NoValueError, Trial, best_of, played, score, search
+from simulator.tune.search import NoValueError, Trial, best_of, played, score, search
 from simulator.tune.subject import Subject, read_subject
 
 Progress = Callable[[int, int, Trial], None]
@@ -64,14 +65,14 @@ def tune_experiment(
     digest = _digest(subject, parts.training)
     check_output(target, digest, force=how.force)
     with open_store(target, resume=how.resume, force=how.force) as store:
-        memory = Memory(store.folder)
+        check_output(target, digest, force=how.force)
         try:
-            findings = _find(subject, parts, memory, progress)
+            findings = _find(subject, parts, store.entries, progress)
         except InputError:
             if not how.resume:  # what was refused is not to be resumed
-                memory.clear()
+                store.entries.remove()
             raise
-        with fresh_folder(target) as folder:
+        with fresh_folder(target, store.folder) as folder:
             manifest = provenance(digest, findings.runs, how.command, started)
             write_findings(folder, findings, manifest)
     return findings, target
@@ -105,7 +106,7 @@ def _by_trace(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
     return {spec.experiment.trace: spec for spec in reversed(specs)}
 
 
-def _find(subject: Subject, parts: Parts, memory: Memory, progress: Progress | None) -> Findings:
+def _find(subject: Subject, parts: Parts, memory: Entries, progress: Progress | None) -> Findings:
     """Search, and play the experiment as it is and at its best on the other sequences."""
     metric, maximise = subject.tune.metric, subject.tune.maximise is not None
 
