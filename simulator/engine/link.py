@@ -301,7 +301,7 @@ class Link:
         transfer = job.piece.transfer
         if transfer.needs_slots and not job.second_hop:
             self.slots.take(transfer)
-        seamless = job.second_hop and self.last[lane] == (job.piece, now)
+        seamless = job.second_hop and job.left == job.total and self.last[lane] == (job.piece, now)
         latency = 0 if seamless else self.plan.latency_ns
         self.lanes[lane] = job
         if not self.active:
