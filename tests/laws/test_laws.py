@@ -31,6 +31,7 @@ NEEDS_CPU = ("has no CPU beside a GPU", "exclusive needs a link gpu_to_cpu")
 
 # Systems for which a law does not hold, each explained in docs/background/laws.md.
 COMPUTE_IN_DRAM = {"fiddler", "hobbit-cpu", "llama-cpp-n-cpu-moe", "static-cpu-experts"}
+DECIDE_ALONE = {"fiddler"}
 ORDER_BY_ID = {"deepspeed-inference"}
 COUNTS_TIE = {"edgemoe", "fiddler", "hobbit", "hobbit-cpu", "moe-apex", "moe-infinity", "static-cpu-experts"}
 
@@ -60,11 +61,21 @@ def test_a_faster_link_is_not_slower(case: Case) -> None:
     profile = machine(case.machine)
     slower = []
     for name in base.link_names:
+        if case.system in DECIDE_ALONE and name == "cpu_to_gpu":
+            continue
         for factor in (2, 8):
             ratio = played(case, hardware=with_link(profile, name, factor)).end_ns / base.end_ns
             if ratio > 1.01:
                 slower.append(f"{name} x {factor}: {ratio:.3f} of the time")
     assert not slower, slower
+
+
+@pytest.mark.parametrize("system", sorted(DECIDE_ALONE))
+def test_what_decides_expert_by_expert_is_rightly_excepted(system: str) -> None:
+    case = Case(system, GPU, 4, 0.75)
+    faster = played(case, hardware=with_link(machine(GPU), "cpu_to_gpu", 4))
+    assert faster.end_ns > 1.01 * played(case).end_ns
+    assert faster.total("on_cpu") == 0 < played(case).total("on_cpu")
 
 
 def beside_free_ssd(case: Case) -> float:
