@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,19 +10,12 @@ from functools import cache
 from typing import Any, Literal, TypeVar
 
 from simulator.errors import InputError
+from simulator.faults import Failure, RunError, failure
 from simulator.library import Library
 from simulator.play import Played, play, prepare
 from simulator.sweep import RunSpec
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A run that could not be played, and why, in one line."""
-
-    where: str
-    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +39,16 @@ def check(spec: RunSpec) -> str | InputError:
         return prepare(spec, library()).digest
     except InputError as error:
         return error
+    except Exception as error:  # noqa: BLE001 - said in one line, whosever fault it is
+        return RunError(failure(spec.where, error))
 
 
 def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> Played | Failure:
     """Return a run's row and its tables, or what went wrong with it."""
     try:
         return play(prepare(spec, library()), library(), share)
-    except InputError as error:
-        return Failure(spec.where, str(error))
     except Exception as error:  # noqa: BLE001 - isolated here, and told at the end of the sweep
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        return Failure(spec.where, f"{said} (line {last.lineno} of {last.filename})")
+        return failure(spec.where, error)
 
 
 class Here:

@@ -12,6 +12,7 @@ from typing import Any
 
 from simulator import __version__
 from simulator.config.units import format_bytes
+from simulator.engine import checked
 from simulator.engine.build import Inputs, Run
 from simulator.errors import InputError
 from simulator.hardware import HardwareProfile
@@ -75,7 +76,9 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
         token_cycle_bytes=inputs.trace.header.top_k * sum(run.layer_bytes),
         loss=published_loss(inputs.model.name, run.precisions),
     )
-    assumed = [fact for policy in (run.partition, *simulation.policies) for fact in policy.assumptions()]
+    assumed = [
+        fact for policy in (run.partition, *simulation.policies) for fact in checked.assumptions(policy)
+    ]
     flags: dict[str, Value] = {
         "trace_synthetic": str(inputs.trace.header.synthetic).lower(),
         "hardware_measured": str(_measured(inputs.hardware)).lower(),

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
-from simulator.execute import Backend, Elsewhere, Failure, Here, executor
+from simulator.execute import Backend, Elsewhere, Here, executor
+from simulator.faults import Failure, RunError
 from simulator.metrics import METRICS, Value
 from simulator.results import (
     FLAGS,
@@ -94,7 +95,7 @@ def run_experiment(
             there = [(row, digest, spec) for row, digest, spec in rows if row is not None]
             runs = [_placed(row, spec) for row, _, spec in there]
             if not runs:
-                raise InputError(failures[0].where, "every run failed", failures[0].cause)
+                raise RunError(failures[0], "every run failed")
             _tell_apart(runs)
             with fresh_folder(target, keep=not how.force) as folder:
                 tables = [store.tables(digest) for _, digest, _ in there]
@@ -165,7 +166,7 @@ def _play(
             progress.ended(outcome if isinstance(outcome, Failure) else outcome[0])
         if isinstance(outcome, Failure):
             if not how.keep_going:
-                raise InputError(outcome.where, "the run failed", outcome.cause)
+                raise RunError(outcome)
             failures.append(outcome)
         else:
             store.put(digests[todo[place]], *outcome)

@@ -11,6 +11,7 @@ import numpy as np
 from policies.base import Context, Eviction, Partition, Policy
 from policies.registry import check_needs, create
 from simulator.config.experiment import Experiment
+from simulator.engine import checked
 from simulator.engine import machine as machines
 from simulator.engine.costs import Costs, ModelCosts, TraceCosts
 from simulator.engine.decide import Decider, PolicySet
@@ -151,8 +152,7 @@ class Run:
 
     def pools(self, tier: int) -> list[tuple[int, list[int]]]:
         """Return (capacity, layers) of each pool of a caching tier."""
-        found = self.partition.pools(self.capacity[self.tiers[tier]], self.layer_bytes)
-        return [(capacity, list(layers)) for capacity, layers in found]
+        return checked.pools(self.partition, self.capacity[self.tiers[tier]], self.layer_bytes)
 
     def _by_version(self, tier: int, capacity: int) -> list[tuple[int, tuple[int, ...]]]:
         """Divide a pool of tier 0 among the versions, where the experiment says how: (bytes, versions)."""
@@ -184,7 +184,7 @@ class Run:
             training=training,
             costs=KnownCosts(self.costs, up),
             sizes=self.costs.sizes,
-            precision=self.policies["precision"],  # type: ignore[arg-type]  # made by its axis
+            precision=checked.Foreseen(self.policies["precision"], self.n_versions),  # type: ignore[arg-type]  # made by its axis
         )
 
     def simulation(self, keep: Callable[[Pass, Record], None], *, merge: bool = True) -> Simulation:
@@ -231,11 +231,8 @@ class Run:
             merged = MergedPlayer(player, self.machine, list(self.layer_bytes))
 
         def resize(capacity: int) -> None:
-            shares = [
-                part
-                for share, _ in self.partition.pools(capacity, self.layer_bytes)
-                for part, _ in self._by_version(0, share)
-            ]
+            found = checked.pools(self.partition, capacity, self.layer_bytes, [p[1] for p in self.pools(0)])
+            shares = [part for share, _ in found for part, _ in self._by_version(0, share)]
             for pool, part in zip(top.pools, shares, strict=True):
                 top.resize(pool, part)
 
