@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator import __version__
-from simulator.config.units import format_bytes
+from simulator.config.units import format_apart
 from simulator.engine import checked
 from simulator.engine.build import Inputs, Run
 from simulator.errors import InputError
@@ -184,9 +184,10 @@ def _warnings(inputs: Inputs, run: Run) -> list[str]:
     for capacity, layers in run.pools(0):
         cycle = k * sum(sizes[layer] for layer in layers)
         if len(layers) > 1 and capacity < cycle:
+            has, needs = format_apart(capacity, cycle)
             found.append(
-                f"the {run.tiers[0]} cache ({format_bytes(capacity)}) is smaller than one token's cycle "
-                f"through the layers ({format_bytes(cycle)}): LRU finds nothing in it"
+                f"the {run.tiers[0]} cache ({has}) is smaller than one token's cycle "
+                f"through the layers ({needs}): LRU finds nothing in it"
             )
             break
     if inputs.trace.header.synthetic:

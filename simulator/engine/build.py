@@ -18,6 +18,7 @@ from simulator.engine.decide import Decider, PolicySet
 from simulator.engine.demand import Pass, Record
 from simulator.engine.fabric import Fabric
 from simulator.engine.future import KnownFuture
+from simulator.engine.limits import check_limits
 from simulator.engine.loader import Loader
 from simulator.engine.merged import MergedPlayer
 from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan, move_ns
@@ -88,6 +89,14 @@ class Run:
         self.future: KnownFuture | None = None
         self.partition.bind(self.context())
         self._check_memory()
+        check_limits(
+            f"hardware {inputs.hardware.name}",
+            self.machine,
+            self.runtime,
+            self.costs,
+            self.workload,
+            uses_cpu=getattr(self.policies["placement"], "uses_cpu", False),
+        )
 
     def events(self) -> list[list[int]]:
         """Return the keys of every layer step of the run, in order."""
@@ -107,7 +116,14 @@ class Run:
         self.needs = frozenset(word for policy in every for word in policy.needs)
         goes_down = any(link.name == "gpu_to_cpu" for link in self.machine.links)
         name = self.inputs.hardware.name
-        if getattr(chosen["placement"], "uses_cpu", False) and not goes_down:
+        uses_cpu = getattr(chosen["placement"], "uses_cpu", False)
+        if uses_cpu and isinstance(self.inputs.model, TraceModel):
+            raise InputError(
+                "policies.placement",
+                "computes experts on the CPU",
+                "model: trace has no costs of it: name a model",
+            )
+        if uses_cpu and not goes_down:
             raise InputError(
                 "policies.placement", "computes experts on the CPU", f"{name} has no CPU beside a GPU"
             )

@@ -297,9 +297,9 @@ def _listed(
     policy: Policy, method: str, answer: Any, where: Where, length: int | None = None, each: str = ""
 ) -> list[Any]:
     """Return an answer as a list, of ``length`` where that is given: one for ``each``."""
-    if not isinstance(answer, Iterable):
+    if type(answer) is not list and not isinstance(answer, Iterable):
         raise _wrong(policy, method, f"{_shown(answer)}, which is no list", where)
-    found = list(answer)
+    found = answer if type(answer) is list else list(answer)
     if length is not None and len(found) != length:
         raise _wrong(policy, method, f"{len(found)} answers", where, f"one for each {each}: {length}")
     return found

@@ -113,16 +113,17 @@ class Tier:
 
     def victim(self, pool: Pool, blocked: Container[int], shielded: Container[int] = EMPTY) -> int | None:
         """Return who would go from ``pool``: nobody blocked or in flight, shielded ones last."""
-        first = self._ask(pool, _Either(blocked, pool.flying, shielded)) if shielded else None
-        return self._ask(pool, _Either(blocked, pool.flying, EMPTY)) if first is None else first
+        first = self._ask(pool, blocked, shielded) if shielded else None
+        return self._ask(pool, blocked, EMPTY) if first is None else first
 
-    def _ask(self, pool: Pool, blocked: Container[int]) -> int | None:
-        found = pool.policy.victim(blocked)
-        if type(found) is int and found in pool.landed and found not in blocked:
+    def _ask(self, pool: Pool, blocked: Container[int], shielded: Container[int]) -> int | None:
+        nobody_of = _Either(blocked, pool.flying, shielded)
+        found = pool.policy.victim(nobody_of)
+        if type(found) is int and found in pool.landed and found not in blocked and found not in shielded:
             return found
         where = f"layer {self.step % len(self.pools_of_layer)}, event {self.step}, {self.name} tier"
         every = [other.landed for other in self.pools]
-        return checked.judge_victim(pool.policy, found, blocked, pool.landed, every, where)
+        return checked.judge_victim(pool.policy, found, nobody_of, pool.landed, every, where)
 
     def preload(self, layers_of_pools: Sequence[Sequence[int]], versions: Sequence[int]) -> None:
         """Fill the pools with what their policies start with, each in the version that is given for it.
