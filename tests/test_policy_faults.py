@@ -520,6 +520,17 @@ def test_the_traceback_is_there_for_the_asking(moesim: Command, folder: Path, tm
         assert "KeyError: 5" in said.splitlines()[-1]
 
 
+def test_a_search_ends_where_a_policy_breaks(moesim: Command, folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    searched = "{memory.gpu_expert_cache.fraction: {low: 0.2, high: 0.3}}"
+    part = f"{{maximise: hit_rate, trials: 2, parameters: {searched}}}"
+    sets = words(folder, f"policies.eviction={folder}/mine.py:Forgetful", f"tune={part}")
+    status, said = moesim("tune", *sets, "--out", tmp_path / "o")
+    assert status == 2
+    assert re.fullmatch(rf"moesim: Forgetful.victim returned \d+, which {NOT_THERE}\n", said), said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_fault_of_ours_is_one_line_and_status_1(
     moesim: Command, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

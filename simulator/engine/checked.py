@@ -174,8 +174,10 @@ def placed(
 ) -> Sequence[Placed]:
     """Ask where missed keys are computed: one ``Placed`` each, on the CPU only if the class uses it."""
     answer = policy.place(event, missed, in_dram)
+    found: Sequence[Any] = answer
+    if type(answer) is not list or len(answer) != len(missed):
+        found = _listed(policy, "place", answer, event, len(missed), "missed key")
     known: object = None
-    found = _listed(policy, "place", answer, event, len(missed), "missed key")
     for one in found:
         if one is known:
             continue
