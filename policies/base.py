@@ -2,7 +2,8 @@
 
 An expert's key is ``moe_layer * n_experts + expert``. A version of it (an object at one
 precision) has the key ``expert_key * n_versions + version``; with one precision the two are equal.
-Tiers own bytes, pins and residency, so no policy can break the accounting. A policy's
+Tiers own bytes, pins and residency, and what a policy returns is checked (``engine/checked.py``): an
+answer that breaks what is written here stops the run. Keys may be ints of Python or of NumPy. A policy's
 ``__init__`` signature is its parameter schema; ``bind`` gives it the run's context afterwards.
 
 Life of an eviction policy in one demand event: ``on_use(keys)`` with every key that the event
@@ -149,7 +150,7 @@ class Eviction(Policy):
     """Who leaves a full pool; keeps only its own order."""
 
     refuses: ClassVar[bool] = False
-    """Whether ``victim`` may return None although somebody is there who is not blocked."""
+    """Whether ``victim`` may return None although somebody has landed who is not blocked."""
 
     def observe(self, event: Event, served: Sequence[int]) -> None:
         """Note a layer step and the version keys that it is served by, whatever their pools.
@@ -171,15 +172,22 @@ class Eviction(Policy):
         raise NotImplementedError
 
     def victim(self, blocked: Container[int]) -> int | None:
-        """Return who would go, none of ``blocked``; None if nobody can. Changes nothing."""
+        """Return who would go, somebody of the pool and none of ``blocked``; None if nobody can.
+
+        Changes nothing. ``blocked`` has what the present step uses and what is on its way, and also what a
+        prefetcher shields; where nobody can go then, a demand asks again without the shields.
+        """
         raise NotImplementedError
 
     def preload(self, layers: Sequence[int]) -> Sequence[int]:
-        """Return the keys of ``layers`` that the pool starts with, most wanted first; by default none."""
+        """Return the experts of ``layers`` that the pool starts with, most wanted first; by default none.
+
+        Distinct expert keys; they enter as far as they fit, by ``on_insert``.
+        """
         return ()
 
     def residency(self, event: Event) -> Sequence[bool] | None:
-        """Return which keys of the event are resident, if this policy replays a record; else None."""
+        """Return, if this policy replays a record, whether each key of the event is resident; else None."""
         return None
 
 
@@ -187,7 +195,7 @@ class Admission(Policy):
     """Whether a demanded key may displace the victim that eviction names."""
 
     def order(self, keys: Sequence[int], event: int) -> Sequence[int]:
-        """Return the missed keys in the order in which they ask for space."""
+        """Return the missed keys, each once, in the order in which they ask for space."""
         return keys
 
     def admits(self, key: int, victim: int, event: int) -> bool:
@@ -201,7 +209,9 @@ class Partition(Policy):
     def pools(self, capacity_bytes: int, layer_bytes: Sequence[int]) -> Sequence[tuple[int, Sequence[int]]]:
         """Return (capacity in bytes, layers) of each pool; the layers are a partition of all.
 
-        ``layer_bytes`` [L] is the size of one expert of each layer at main precision.
+        The capacities are no more than ``capacity_bytes`` together. ``layer_bytes`` [L] is the size of one
+        expert of each layer at main precision. Where the KV cache grows into the tier, it is asked again
+        with less: the layers of each pool stay.
         """
         raise NotImplementedError
 
@@ -225,7 +235,8 @@ class Prefetch(Policy):
     def wishes(self, event: Event, resident: Container[int]) -> Sequence[Wish]:
         """Return what is predicted for later layers, most wanted first (resident ones too).
 
-        ``resident`` contains the version keys that have landed in tier 0.
+        Each is for a version key of the layer that it names. ``resident`` contains the version keys that
+        have landed in tier 0.
         """
         raise NotImplementedError
 
@@ -272,9 +283,10 @@ class Placement(Policy):
     """Where each missed expert is computed."""
 
     uses_cpu: ClassVar[bool] = False
+    """Whether it may place experts on the CPU; the machine has to have one then."""
 
     def place(self, event: Event, missed: Sequence[int], in_dram: Sequence[bool]) -> Sequence[Placed]:
-        """Return a placement for each missed key; CPU only where the key is in DRAM."""
+        """Return a placement for each missed key; one on the CPU that is not in DRAM is fetched."""
         raise NotImplementedError
 
 
@@ -284,7 +296,7 @@ class Routing(Policy):
     rewrites: ClassVar[bool] = True
 
     def rewrite(self, event: Event, hit: Sequence[bool]) -> Sequence[int]:
-        """Return, for each key of the event, the key that serves it, or -1 to drop it."""
+        """Return, for each key of the event, the key of its layer that serves it, or -1 to drop it."""
         raise NotImplementedError
 
 
@@ -292,5 +304,5 @@ class Order(Policy):
     """In which order a step's missed experts are asked for."""
 
     def order(self, event: Event, missed: Sequence[int]) -> Sequence[int]:
-        """Return the missed keys in the order in which their transfers are queued."""
+        """Return the missed keys, each once, in the order in which their transfers are queued."""
         raise NotImplementedError

@@ -12,6 +12,8 @@ class InputError(Exception):
     ``where`` names the file, key or option; ``what`` is the fault; ``hint`` says what is allowed.
     """
 
+    status: int = 2
+
     def __init__(self, where: str, what: str, hint: str = "") -> None:
         self.where, self.what, self.hint = where, what, hint
         line = f"{where}: {what}" + (f"; {hint}" if hint else "")
@@ -20,6 +22,23 @@ class InputError(Exception):
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
         """Return how to make it again: it travels between processes."""
         return type(self), (self.where, self.what, self.hint)
+
+
+class PolicyError(Exception):
+    """A policy that did what it may not: one line that names class and method, and what to look at.
+
+    ``ours`` is whether the policy is one of moesim's own.
+    """
+
+    def __init__(self, kind: type, method: str, said: str) -> None:
+        self.kind, self.method, self.said = kind, method, said
+        self.ours = built_in(kind)
+        super().__init__(" ".join(f"{kind.__qualname__}.{method} {said}".split()))
+
+
+def built_in(kind: type) -> bool:
+    """Return whether a policy's class is one of moesim's own."""
+    return kind.__module__.partition(".")[0] in {"policies", "simulator"}
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from simulator.errors import InputError
+from simulator.faults import Failure, RunError, failure
 from simulator.library import Library
 from simulator.play import Played, play, prepare
 from simulator.sweep import RunSpec
@@ -22,14 +22,6 @@ from simulator.sweep import RunSpec
 T = TypeVar("T")
 WATCH_S = 1
 """How often a worker looks whether its parent is there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A run that could not be played, and why, in one line."""
-
-    where: str
-    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +53,8 @@ def check(spec: RunSpec) -> Checked | InputError:
         ready = prepare(spec, library())
     except InputError as error:
         return error
+    except Exception as error:  # noqa: BLE001 - said in one line, whosever fault it is
+        return RunError(failure(spec.where, error))
     return Checked(ready.digest, ready.unknown())
 
 
@@ -68,12 +62,8 @@ def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> Played
     """Return a run's row and its tables, or what went wrong with it."""
     try:
         return play(prepare(spec, library()), library(), share)
-    except InputError as error:
-        return Failure(spec.where, str(error))
     except Exception as error:  # noqa: BLE001 - isolated here, and told at the end of the sweep
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        said = " ".join(f"{type(error).__name__}: {error}".split())
-        return Failure(spec.where, f"{said} (line {last.lineno} of {last.filename})")
+        return failure(spec.where, error)
 
 
 class Here:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from simulator.engine.demand import Pass, Record
+from simulator.errors import InputError
 from simulator.quality import Loss
 
 LABELS = ("dense", "expert_compute", "cpu_expert_wait", "overhead")
@@ -100,8 +101,13 @@ class Collector:
         busy = (*record.busy_ns, record.busy_cpu_ns)
         who = (p.index, sequence, position, int(decoded), n, record.start_ns, record.end_ns - record.start_ns)
         what = (record.lookups, record.hits, record.late, record.misses, record.demand_bytes)
-        for column, value in zip(self.rows.values(), (*who, *spent, *busy, *what), strict=True):
-            column.append(value)
+        try:
+            for column, value in zip(self.rows.values(), (*who, *spent, *busy, *what), strict=True):
+                column.append(value)
+        except OverflowError:  # prefetches may take longer than the engine's bound of what demand can take
+            raise InputError(
+                f"pass {p.index}", "the run takes more than 292 years", "results hold 2**63 ns"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from policies.base import Policy
 from policies.origin import Origin, origin, own_code
 from policies.registry import named
 from simulator import __version__
-from simulator.config.units import format_bytes
+from simulator.config.units import format_apart
+from simulator.engine import checked
 from simulator.engine.build import Inputs, Run
 from simulator.errors import InputError
 from simulator.hardware import HardwareProfile
@@ -86,7 +87,7 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
     )
     metrics = summarise(outcome)
     policies = (run.partition, *simulation.policies)
-    assumed = [fact for policy in policies for fact in policy.assumptions()]
+    assumed = [fact for policy in policies for fact in checked.assumptions(policy)]
     foreknowing = _foreknowing(run, policies)
     warnings = [*_foreknown(inputs, foreknowing), *_skipped(metrics), *_warnings(inputs, run)]
     flags: dict[str, Value] = {
@@ -241,9 +242,10 @@ def _warnings(inputs: Inputs, run: Run) -> list[str]:
     for capacity, layers in run.pools(0):
         cycle = k * sum(sizes[layer] for layer in layers)
         if len(layers) > 1 and capacity < cycle:
+            has, needs = format_apart(capacity, cycle)
             found.append(
-                f"the {run.tiers[0]} cache ({format_bytes(capacity)}) is smaller than one token's cycle "
-                f"through the layers ({format_bytes(cycle)}): LRU finds nothing in it"
+                f"the {run.tiers[0]} cache ({has}) is smaller than one token's cycle "
+                f"through the layers ({needs}): LRU finds nothing in it"
             )
             break
     if inputs.trace.header.synthetic:

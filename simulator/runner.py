@@ -12,7 +12,8 @@ from typing import Protocol
 
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
-from simulator.execute import Backend, Elsewhere, Failure, Here, executor
+from simulator.execute import Backend, Elsewhere, Here, executor
+from simulator.faults import Failure, RunError
 from simulator.folder import check_output, fresh_folder, partial_folder
 from simulator.metrics import METRICS, Value
 from simulator.play import Played, resolved
@@ -81,7 +82,7 @@ def run_experiment(
         todo = _checked(runs_on, specs, refused)
         whole = hashlib.sha256(" ".join(run.digest for run in todo).encode()).hexdigest()
         check_output(target, whole, force=how.force)
-        left_out = [Failure(error.where, _cause(error)) for error in refused or ()]
+        left_out = [_left_out(error) for error in refused or ()]
         if how.resume and (runs := _finished(target, whole, todo)):
             _tidy(target, todo, left_out)
             return _already(target, runs, figures, _unknown(todo), left_out)
@@ -93,7 +94,7 @@ def run_experiment(
             store.complete = not failures and not left_out
             runs = [_placed(row, run.spec) for run, row in there]
             if not runs:
-                raise InputError(failures[0].where, "every run failed", failures[0].cause)
+                raise RunError(failures[0], "every run failed")
             _tell_apart(runs)
             with fresh_folder(target, store.folder) as folder:
                 tables = [store.tables(run.digest) for run, _ in there]
@@ -111,6 +112,11 @@ class Todo:
     spec: RunSpec
     digest: str
     unknown: Sequence[str]
+
+
+def _left_out(error: InputError) -> Failure:
+    """Return what to say of a run that was refused beforehand."""
+    return error.failure if isinstance(error, RunError) else Failure(error.where, _cause(error))
 
 
 def _cause(error: InputError) -> str:
@@ -221,7 +227,7 @@ def _play(
             progress.ended(outcome if isinstance(outcome, Failure) else outcome[0])
         if isinstance(outcome, Failure):
             if not how.keep_going:
-                raise InputError(outcome.where, "the run failed", outcome.cause)
+                raise RunError(outcome)
             failures.append(outcome)
         else:
             store.put(todo[place].digest, *outcome)

@@ -93,6 +93,12 @@ SETTINGS = {
     "a sweep over nothing": ("sweep.grid={memory.gpu_cache: [1 GiB]}", "gpu_cache"),
     "an empty grid": ("sweep.grid={seed: []}", "sweep.grid"),
     "no equals sign": ("memory", "key=value"),
+    "one byte less than an expert": (
+        "memory.gpu_expert_cache=12582911 B",
+        "12582911 B is less than one expert; at least 12582912 B",
+    ),
+    "a cache beyond 64 bits": ("memory.gpu_expert_cache=9.3e6 TB", "at most 9223372036854775807 B"),
+    "a run of centuries": ("runtime.overhead.per_miss=9e9 s", "of them for runtime.overhead"),
 }
 
 

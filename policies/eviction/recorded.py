@@ -16,6 +16,7 @@ class Recorded(Eviction):
     capacity does not bind.
     """
 
+    refuses = True
     needs = frozenset({"recorded_residency"})
     cite = "shared with calibration: the policy that a device really ran"
     trace: Trace

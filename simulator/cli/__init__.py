@@ -1,7 +1,7 @@
 """The command line: the only place that prints.
 
-Exit status: 0 done, 2 bad input (one line on stderr that says what to change), 1 a fault of ours or runs that
-failed under --keep-going, 130 and 143 interrupted.
+Exit status: 0 done, 2 bad input or a policy that broke (one line on stderr that says what to change), 1 a
+fault of ours or runs that failed under --keep-going, 130 and 143 interrupted.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def main() -> None:
         sys.stdout.flush()  # a full disk is told here, not when Python ends
         sys.exit(status)
     except InputError as error:
-        _refuse(str(error))
+        _refuse(str(error), error.status)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -91,14 +91,19 @@ def main() -> None:
     except typer.Abort:
         sys.exit(130)
     except Exception as error:
-        if not isinstance(error, USAGE):
+        if isinstance(error, USAGE):
+            _refuse_usage(error)
+        from simulator.faults import failure
+
+        found = failure("", error)
+        if found.ours:
             raise
-        _refuse_usage(error)
+        _refuse(found.cause)
 
 
-def _refuse(line: str) -> NoReturn:
+def _refuse(line: str, status: int = 2) -> NoReturn:
     print(f"moesim: {' '.join(line.split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 def _refuse_usage(error: Any) -> NoReturn:

@@ -1,7 +1,10 @@
-"""What several commands are given alike: an experiment, and what is set in it."""
+"""What several commands are given alike: an experiment, what is set in it, and how failures are told."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -10,3 +13,18 @@ Experiment = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="a .yaml file, or a name of `list experiments`")
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a dotted key")]
+Traceback = Annotated[bool, typer.Option("--traceback", help="print where in the code a failure came from")]
+
+
+@contextmanager
+def told(traceback: bool) -> Iterator[None]:
+    """Print the traceback of what fails in the block, where that is asked for."""
+    try:
+        yield
+    except Exception as error:
+        if traceback:
+            from simulator.faults import RunError, failure
+
+            found = error.failure if isinstance(error, RunError) else failure("", error)
+            print(found.details, file=sys.stderr)
+        raise

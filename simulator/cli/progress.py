@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from simulator.execute import Failure
+    from simulator.faults import Failure
     from simulator.results import RunResult
 
 ROWS = 8
@@ -63,7 +63,7 @@ class Live:
         from rich.text import Text
 
         from simulator.cli.run import number, value
-        from simulator.execute import Failure
+        from simulator.faults import Failure
 
         if isinstance(outcome, Failure):
             self.failed += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from simulator.cli.arguments import Experiment, Sets
+from simulator.cli.arguments import Experiment, Sets, Traceback, told
 from simulator.cli.progress import Live
 from simulator.errors import InputError
 
@@ -50,6 +50,7 @@ def run(
         str | None, typer.Option(metavar="ADDRESS", help="of the Dask scheduler, such as tcp://host:8786")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+    traceback: Traceback = False,
 ) -> None:
     """Run an experiment with its sweep; write table, tokens, manifest and figures."""
     from joblib import cpu_count
@@ -68,7 +69,7 @@ def run(
         command=["moesim", *sys.argv[1:]],
     )
     try:
-        with Live() as live:
+        with told(traceback), Live() as live:
             done = run_experiment(experiment, set_ or [], out, how, live)
     except (KeyboardInterrupt, SystemExit):
         print("interrupted: what is finished is kept, --resume goes on", file=sys.stderr)
@@ -81,6 +82,8 @@ def run(
         _show(done)
     for failure in done.failures:
         print(f"failed: {failure.where}: {failure.cause}", file=sys.stderr)
+        if traceback:
+            print(failure.details, file=sys.stderr)
     if done.failures:
         print(f"{len(done.failures)} runs failed and are not in the results", file=sys.stderr)
         raise typer.Exit(1)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.cli.arguments import Experiment, Sets
+from simulator.cli.arguments import Experiment, Sets, Traceback, told
 
 
 def timeline(
@@ -27,12 +27,14 @@ def timeline(
     ] = None,
     set_: Sets = None,
     force: Annotated[bool, typer.Option("--force", help="replace an existing file")] = False,
+    traceback: Traceback = False,
 ) -> None:
     """Draw compute, transfers and caches of some passes of a run on one time axis."""
     from simulator.timeline import choose_run, write_timeline
 
-    chosen = choose_run(experiment, set_ or [], run or 0)
-    done = write_timeline(chosen.spec, tokens, out, force=force)
+    with told(traceback):
+        chosen = choose_run(experiment, set_ or [], run or 0)
+        done = write_timeline(chosen.spec, tokens, out, force=force)
     if run is None and chosen.n_runs > 1:
         print(f"note: run 0 of {chosen.n_runs}; another with --run N", file=sys.stderr)
     shown = f"passes {done.start} to {done.stop - 1} of {done.n_passes}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
-from simulator.cli.arguments import Experiment, Sets
+from simulator.cli.arguments import Experiment, Sets, Traceback, told
 
 if TYPE_CHECKING:
     from simulator.tune.findings import Findings
@@ -27,12 +27,13 @@ def tune(
         bool, typer.Option("--force", help="replace other results, or an unfinished search")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print what was found as JSON")] = False,
+    traceback: Traceback = False,
 ) -> None:
     """Search settings on some sequences, and try what was found on the others."""
     from simulator.tune.tuning import HowToTune, tune_experiment
 
     how = HowToTune(force=force, resume=resume, command=["moesim", *sys.argv[1:]])
-    with _Bar() as bar:
+    with told(traceback), _Bar() as bar:
         found, folder = tune_experiment(experiment, set_ or [], out, how, bar.update)
     for warning in found.warnings():
         print(f"warning: {warning}", file=sys.stderr)

@@ -96,6 +96,12 @@ def format_bytes(n_bytes: int) -> str:
     return f"{n_bytes} B"
 
 
+def format_apart(*sizes: int) -> list[str]:
+    """Return sizes for people; in bytes where two that differ would look the same."""
+    texts = [format_bytes(size) for size in sizes]
+    return texts if len(set(texts)) == len(set(sizes)) else [f"{size} B" for size in sizes]
+
+
 def _schema(dimension: Dimension) -> WithJsonSchema:
     units = "|".join(dimension.units)
     return WithJsonSchema({"type": "string", "pattern": rf"^\s*[0-9][0-9_]*(\.[0-9]+)?\s*({units})\s*$"})

@@ -13,12 +13,14 @@ import numpy.typing as npt
 from policies.base import Context, Eviction, Partition, Policy
 from policies.registry import check_needs, create
 from simulator.config.experiment import Experiment
+from simulator.engine import checked
 from simulator.engine import machine as machines
 from simulator.engine.costs import Costs, ModelCosts, TraceCosts
 from simulator.engine.decide import Decider, PolicySet
 from simulator.engine.demand import Pass, Record
 from simulator.engine.fabric import Fabric
 from simulator.engine.future import KnownFuture
+from simulator.engine.limits import check_limits
 from simulator.engine.loader import Loader
 from simulator.engine.merged import MergedPlayer
 from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan, move_ns
@@ -90,6 +92,14 @@ class Run:
         self.future: KnownFuture | None = None
         self.partition.bind(self.context())
         self._check_memory()
+        check_limits(
+            f"hardware {inputs.hardware.name}",
+            self.machine,
+            self.runtime,
+            self.costs,
+            self.workload,
+            uses_cpu=getattr(self.policies["placement"], "uses_cpu", False),
+        )
 
     def events(self) -> list[list[int]]:
         """Return the keys of every layer step of the run, in order."""
@@ -131,7 +141,14 @@ class Run:
         self.needs = frozenset(word for policy in every for word in policy.needs)
         goes_down = any(link.name == "gpu_to_cpu" for link in self.machine.links)
         name = self.inputs.hardware.name
-        if getattr(chosen["placement"], "uses_cpu", False) and not goes_down:
+        uses_cpu = getattr(chosen["placement"], "uses_cpu", False)
+        if uses_cpu and isinstance(self.inputs.model, TraceModel):
+            raise InputError(
+                "policies.placement",
+                "computes experts on the CPU",
+                "model: trace has no costs of it: name a model",
+            )
+        if uses_cpu and not goes_down:
             raise InputError(
                 "policies.placement", "computes experts on the CPU", f"{name} has no CPU beside a GPU"
             )
@@ -180,8 +197,7 @@ class Run:
 
     def pools(self, tier: int) -> list[tuple[int, list[int]]]:
         """Return (capacity, layers) of each pool of a caching tier."""
-        found = self.partition.pools(self.capacity[self.tiers[tier]], self.layer_bytes)
-        return [(capacity, list(layers)) for capacity, layers in found]
+        return checked.pools(self.partition, self.capacity[self.tiers[tier]], self.layer_bytes)
 
     def _by_version(self, tier: int, capacity: int) -> list[tuple[int, tuple[int, ...]]]:
         """Divide a pool of tier 0 among the versions, where the experiment says how: (bytes, versions)."""
@@ -206,7 +222,7 @@ class Run:
             learnt=self.learnt,
             costs=KnownCosts(self.costs, up),
             sizes=self.costs.sizes,
-            precision=self.policies["precision"],  # type: ignore[arg-type]  # made by its axis
+            precision=checked.Foreseen(self.policies["precision"], self.n_versions),  # type: ignore[arg-type]  # made by its axis
             model=self.inputs.model.name,
         )
 
@@ -261,11 +277,8 @@ class Run:
             merged = MergedPlayer(player, self.machine, list(self.layer_bytes))
 
         def resize(capacity: int) -> None:
-            shares = [
-                part
-                for share, _ in self.partition.pools(capacity, self.layer_bytes)
-                for part, _ in self._by_version(0, share)
-            ]
+            found = checked.pools(self.partition, capacity, self.layer_bytes, [p[1] for p in self.pools(0)])
+            shares = [part for share, _ in found for part, _ in self._by_version(0, share)]
             for pool, part in zip(top.pools, shares, strict=True):
                 top.resize(pool, part)
 

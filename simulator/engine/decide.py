@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from policies.base import UNWANTED, Admission, Event, Order, Place, Placement, Precision, Prefetch, Routing
+from simulator.engine import checked
 from simulator.engine.demand import Record
 from simulator.engine.loader import Loader
 from simulator.engine.tiers import EMPTY, Pool, Tier
@@ -51,7 +52,7 @@ class Decision:
     serve: dict[int, int] = field(default_factory=dict)
     hits: list[int] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
-    fetch: Sequence[int] = ()
+    fetch: tuple[int, ...] = ()
     kept: set[int] = field(default_factory=set)
     into_host: set[int] = field(default_factory=set)
     cpu: list[tuple[int, int, int]] = field(default_factory=list)
@@ -108,14 +109,14 @@ class Decider:
         before = top.evicted_bytes
         self._claim_space(event, missed, decision)
         decision.evicted_bytes = top.evicted_bytes - before
-        decision.fetch = policies.order.order(event, decision.fetch)
+        decision.fetch = checked.asked_in_order(policies.order, event, decision.fetch)
         record.demand_bytes += sum(top.size_of(key) for key in decision.fetch)
         return decision
 
     def _impose(self, event: Event) -> None:
         """Make the tier hold what a recorded residency says, for the keys of this event."""
         pool = self.top.pools_of_layer[event.layer][0]
-        residency = pool.policy.residency(event)
+        residency = checked.residency(pool.policy, event)
         if residency is None:
             return
         for expert, there in zip(event.keys, residency, strict=True):
@@ -138,9 +139,9 @@ class Decider:
             return list(event.keys), [_found(key, pools[0]) for key in event.keys]
         keys, found = [], []
         precision = self.policies.precision
-        for expert, wanted in zip(event.keys, precision.wanted(event), strict=True):
+        for expert, wanted in zip(event.keys, checked.wanted(precision, event, n), strict=True):
             base = expert * n
-            others = [v for v in range(n) if v != wanted and precision.accepts(v, wanted)]
+            others = [v for v in range(n) if v != wanted and checked.accepts(precision, v, wanted)]
             versions = others if wanted == UNWANTED else [wanted, *others]
             landed = [v for v in versions if base + v in pools[v].landed]
             flying = [v for v in versions if base + v in pools[v].flying and wanted != UNWANTED]
@@ -163,7 +164,7 @@ class Decider:
         served: Sequence[int] = keys
         if routing.rewrites:
             hit = [how is HIT for how in found]
-            experts = routing.rewrite(event, hit)
+            experts = checked.rewritten(routing, event, hit, self.top.keys_per_layer // self.n_versions)
             served = [
                 key if new == expert else new * self.n_versions if new >= 0 else -1
                 for key, expert, new in zip(keys, event.keys, experts, strict=True)
@@ -207,7 +208,7 @@ class Decider:
         decision.found_in_dram = sum(in_dram)
         record.found_in_dram += decision.found_in_dram
         mass = dict(zip((k * self.n_versions for k in event.keys), event.gate_mass, strict=True))
-        placed = self.policies.placement.place(event, missed, in_dram)
+        placed = checked.placed(self.policies.placement, event, missed, in_dram)
         fetch: list[int] = []
         for key, there, where in zip(missed, in_dram, placed, strict=True):
             weight = mass.get(key - key % self.n_versions, 0.0)
@@ -228,7 +229,7 @@ class Decider:
                 fetch.append(key)
                 record.fetched += missed_itself
                 decision.serve[key] = demand[key][0]
-        decision.fetch = fetch
+        decision.fetch = tuple(fetch)
 
     # -- space ------------------------------------------------------------------------------------
 
@@ -240,7 +241,7 @@ class Decider:
             for key in computed:
                 host.pin(key)
             host.use(event, computed)
-        wanted = self.policies.admission.order(decision.fetch, event.index)
+        wanted = checked.asked_in_order(self.policies.admission, event, decision.fetch)
         decision.kept = self._claim(
             self.top, wanted, event, self.loader.speculation.shields, self.policies.admission
         )
@@ -273,7 +274,7 @@ class Decider:
             while not self.after_event and pool.capacity - pool.used < size:
                 victim = tier.victim(pool, tier.pins, shields)
                 if victim is None or (
-                    admission is not None and not admission.admits(key, victim, event.index)
+                    admission is not None and not checked.admits(admission, key, victim, event)
                 ):
                     break
                 tier.evict(victim)

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Literal
 
 from simulator.config.experiment import CacheSize, Experiment, Runtime
-from simulator.config.units import format_bytes
+from simulator.config.units import format_apart, format_bytes
 from simulator.engine.costs import Costs
+from simulator.engine.limits import MOST
 from simulator.engine.plan import NS_PER_S, LinkPlan, MachinePlan, Overhead, RuntimePlan, move_ns
 from simulator.errors import InputError
 from simulator.hardware import HardwareProfile, Link
@@ -143,12 +144,11 @@ def cache_bytes(where: str, cache: CacheSize, layer_bytes: tuple[int, ...], n_ex
                 where, f"{cache.experts_per_layer} experts a layer of {n_experts}", "at most all of them"
             )
         size = cache.experts_per_layer * sum(layer_bytes)
+    if size > MOST:
+        raise InputError(where, f"{size} B is more than results hold", f"at most {MOST} B")
     if size < max(layer_bytes):
-        raise InputError(
-            where,
-            f"{format_bytes(size)} is less than one expert",
-            f"at least {format_bytes(max(layer_bytes))}",
-        )
+        has, needs = format_apart(size, max(layer_bytes))
+        raise InputError(where, f"{has} is less than one expert", f"at least {needs}")
     return size
 
 
@@ -178,6 +178,7 @@ def check_fits(
         terms["all experts" if last else "expert cache"] = all_experts if last else caches[tier]
         total = sum(terms.values())
         if total > usable:
+            all_of_it, room = format_apart(total, usable)
             spelled = " + ".join(f"{format_bytes(n)} {what}" for what, n in terms.items() if n)
             over = format_bytes(total - usable)
             hint = "a machine with more memory, or a lower precision"
@@ -186,6 +187,6 @@ def check_fits(
             where = f"hardware {hardware.name}, {tier} memory" if last else f"memory.{tier}_expert_cache"
             raise InputError(
                 where,
-                f"does not fit: {spelled} = {format_bytes(total)}, {over} more than {format_bytes(usable)}",
+                f"does not fit: {spelled} = {all_of_it}, {over} more than {room}",
                 hint,
             )

@@ -8,12 +8,16 @@ computes, to the nanosecond (tests/engine/); whatever does not qualify goes to `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from policies.admission.always import Always
+from policies.base import Eviction
 from policies.order.as_routed import AsRouted
 from policies.placement.fetch import Fetch
 from policies.precision.fixed import Fixed
 from policies.prefetch.none import NoPrefetch
 from policies.routing.as_recorded import AsRecorded
+from simulator.engine import checked
 from simulator.engine.demand import Pass, Record
 from simulator.engine.plan import MachinePlan, Overhead, RuntimePlan, move_ns
 from simulator.engine.player import Player
@@ -64,6 +68,7 @@ class MergedPlayer:
             and not runtime.exclusive
             and not player.top.observers
             and not any(pool.policy.refuses for pool in player.top.pools)
+            and all(type(pool.policy).residency is Eviction.residency for pool in player.top.pools)
             and runtime.overhead == Overhead(pass_ns=runtime.overhead.pass_ns, when=runtime.overhead.when)
             and all(type(getattr(policies, axis)) is plain for axis, plain in PLAIN.items())
         )
@@ -112,7 +117,8 @@ class MergedPlayer:
             for key in missed:
                 while free < size:
                     victim = policy.victim(keys)
-                    assert victim is not None  # there is room for every key of the event (checked above)
+                    if type(victim) is not int or victim not in landed or victim in keys:
+                        victim = self._judged(policy, victim, keys, landed, step)
                     landed.remove(victim)
                     resident[victim] += step
                     policy.on_evict(victim)
@@ -160,3 +166,14 @@ class MergedPlayer:
         record.demand_bytes = loaded
         record.mass_high = float(p.n_tokens * sum(1 for keys in p.demands if keys))
         return record
+
+    def _judged(
+        self, policy: Eviction, answer: object, keys: Sequence[int], landed: set[int], step: int
+    ) -> int:
+        """Return a victim that is not plain; None is none, since there is room for every key of the event."""
+        top = self.top
+        where = f"layer {step % len(self.sizes)}, event {step}, {top.name} tier"
+        every = [pool.landed for pool in top.pools]
+        victim = checked.judge_victim(policy, answer, keys, landed, every, where)
+        assert victim is not None
+        return victim

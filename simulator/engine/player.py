@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from policies.base import Event, Wish
+from simulator.engine import checked
 from simulator.engine.decide import Decider, Decision
 from simulator.engine.demand import Pass, Record
 from simulator.engine.fabric import Fabric
@@ -136,7 +137,7 @@ class Player:
         decision = self.decider.decide(event, record)
         if self.watch is not None:
             self.watch(event, decision)
-        wishes = self.prefetch.wishes(event, self.top.residents)
+        wishes = checked.wishes(self.prefetch, event, self.top.residents, len(p.demands), self.keys_per_layer)
         if self.prefetch.shields:
             shields = self.loader.speculation.shields
             for wish in wishes:

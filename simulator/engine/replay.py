@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from policies.admission.always import Always
 from policies.base import Admission, Event, Eviction
+from simulator.engine import checked
 
 Evict = Literal["on_insert", "after_event"]
 
@@ -27,7 +27,8 @@ class Replay:
 
     ``pools`` are (capacity in bytes, layers); ``sizes`` [L] the bytes of one expert of each layer.
     ``make_policy`` makes a bound eviction policy for each pool. ``admission``, bound too, has a say
-    with ``on_insert`` only. ``peak_bytes`` is the most that all pools held together.
+    with ``on_insert`` only; without it everything is let in. ``peak_bytes`` is the most that all pools
+    held together.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Replay:
     ) -> None:
         self.sizes = sizes
         self.after_event = evict == "after_event"
-        self.admission = admission or Always()
+        self.admission = admission
         self.used_bytes = 0
         self.peak_bytes = 0
         self.pool_of_layer: dict[int, _Pool] = {}
@@ -61,51 +62,58 @@ class Replay:
         resident = pool.resident
         found = [key in resident for key in keys]
         if keys:
+            seen = Event(index, layer, keys, [1] * len(keys), [1 / len(keys)] * len(keys), (), decode=True)
             if self.observes:
-                seen = Event(
-                    index, layer, keys, [1] * len(keys), [1 / len(keys)] * len(keys), (), decode=True
-                )
                 for other in self.pools:
                     other.policy.observe(seen, keys)
             pool.policy.on_use(keys, index)
-            missed = [key for key, hit in zip(keys, found, strict=True) if not hit]
+            missed = tuple(key for key, hit in zip(keys, found, strict=True) if not hit)
             if self.after_event:
-                self._take_all(pool, missed, layer, frozenset(keys))
+                self._take_all(pool, missed, seen)
             elif missed:
-                self._take_each(pool, missed, layer, frozenset(keys), index)
+                self._take_each(pool, missed, seen)
         return found
 
     def _preload(self, pool: _Pool, layers: Sequence[int]) -> None:
         """Fill a pool with what its policy starts with, as far as it fits."""
-        for key in pool.policy.preload(layers):
-            size = self.sizes[key // pool.policy.context.n_experts]
+        n_experts = pool.policy.context.n_experts
+        for key in checked.preload(pool.policy, layers, n_experts):
+            size = self.sizes[key // n_experts]
             if pool.used + size <= pool.capacity:
                 self._take(pool, key, size)
                 pool.policy.on_insert(key)
 
-    def _take_each(
-        self, pool: _Pool, missed: Sequence[int], layer: int, blocked: frozenset[int], index: int
-    ) -> None:
+    def _take_each(self, pool: _Pool, missed: tuple[int, ...], event: Event) -> None:
         """Let each missed key in once there is room; who gets none is streamed."""
-        size, policy, admits = self.sizes[layer], pool.policy, self.admission.admits
-        for key in self.admission.order(missed, index):
+        size, admission, blocked = self.sizes[event.layer], self.admission, frozenset(event.keys)
+        for key in missed if admission is None else checked.asked_in_order(admission, event, missed):
             while pool.capacity - pool.used < size:
-                victim = policy.victim(blocked)
-                if victim is None or not admits(key, victim, index):
+                victim = self._victim(pool, blocked, event)
+                if victim is None or (
+                    admission is not None and not checked.admits(admission, key, victim, event)
+                ):
                     break
                 self._evict(pool, victim)
             else:
                 self._take(pool, key, size)
         for key in missed:
             if key not in pool.resident:
-                policy.on_evict(key)
+                pool.policy.on_evict(key)
 
-    def _take_all(self, pool: _Pool, missed: Sequence[int], layer: int, blocked: frozenset[int]) -> None:
+    def _take_all(self, pool: _Pool, missed: Sequence[int], event: Event) -> None:
         """Let all missed keys in, then make others leave until the capacity is kept, if it can be."""
+        blocked = frozenset(event.keys)
         for key in missed:
-            self._take(pool, key, self.sizes[layer])
-        while pool.used > pool.capacity and (victim := pool.policy.victim(blocked)) is not None:
+            self._take(pool, key, self.sizes[event.layer])
+        while pool.used > pool.capacity and (victim := self._victim(pool, blocked, event)) is not None:
             self._evict(pool, victim)
+
+    def _victim(self, pool: _Pool, blocked: frozenset[int], event: Event) -> int | None:
+        found = pool.policy.victim(blocked)
+        if type(found) is int and found in pool.resident and found not in blocked:
+            return found
+        every = [other.resident for other in self.pools]
+        return checked.judge_victim(pool.policy, found, blocked, pool.resident, every, event)
 
     def _take(self, pool: _Pool, key: int, size: int) -> None:
         pool.resident[key] = size

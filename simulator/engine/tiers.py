@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 
 from policies.base import Event, Eviction
+from simulator.engine import checked
 from simulator.engine.observe import Change, Observer
 
 EMPTY: frozenset[int] = frozenset()
@@ -112,10 +113,17 @@ class Tier:
 
     def victim(self, pool: Pool, blocked: Container[int], shielded: Container[int] = EMPTY) -> int | None:
         """Return who would go from ``pool``: nobody blocked or in flight, shielded ones last."""
-        first = None
-        if shielded:
-            first = pool.policy.victim(_Either(blocked, pool.flying, shielded))
-        return pool.policy.victim(_Either(blocked, pool.flying, EMPTY)) if first is None else first
+        first = self._ask(pool, blocked, shielded) if shielded else None
+        return self._ask(pool, blocked, EMPTY) if first is None else first
+
+    def _ask(self, pool: Pool, blocked: Container[int], shielded: Container[int]) -> int | None:
+        nobody_of = _Either(blocked, pool.flying, shielded)
+        found = pool.policy.victim(nobody_of)
+        if type(found) is int and found in pool.landed and found not in blocked and found not in shielded:
+            return found
+        where = f"layer {self.step % len(self.pools_of_layer)}, event {self.step}, {self.name} tier"
+        every = [other.landed for other in self.pools]
+        return checked.judge_victim(pool.policy, found, nobody_of, pool.landed, every, where)
 
     def preload(self, layers_of_pools: Sequence[Sequence[int]], versions: Sequence[int]) -> None:
         """Fill the pools with what their policies start with, each in the version that is given for it.
@@ -123,7 +131,7 @@ class Tier:
         As far as it fits; costs no time.
         """
         for pool, layers, version in zip(self.pools, layers_of_pools, versions, strict=True):
-            for expert in pool.policy.preload(layers):
+            for expert in checked.preload(pool.policy, layers, self.keys_per_layer // self.n_versions):
                 key = expert * self.n_versions + version
                 if pool.used + self.size_of(key) <= pool.capacity:
                     self.take(key, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -110,17 +111,17 @@ class Workload:
     def __len__(self) -> int:
         return len(self.schedule)
 
-    @property
+    @cached_property
     def longest_context(self) -> int:
         """Return the most tokens that one sequence has in the cache at a time."""
         return max(first + n for batch in self.schedule for _, first, n, _ in self._spans(batch.rows))
 
-    @property
+    @cached_property
     def most_sequences(self) -> int:
         """Return the most sequences that one pass computes."""
         return max(len(self._spans(batch.rows)) for batch in self.schedule)
 
-    @property
+    @cached_property
     def largest_pass(self) -> int:
         """Return the most tokens that one pass computes."""
         return max(len(batch.rows) for batch in self.schedule)

@@ -164,6 +164,27 @@ def test_the_transition_table_starts_from_the_training_trace():
     assert [wish.key - 16 for wish in policy.wishes(event([2], layer=1), set())] == [4, 5]
 
 
+def test_the_transition_table_counts_as_a_search_of_the_past_does_in_as_little_memory():
+    """300 tokens of 3 layers: counts up to 300 do not fit a byte, and every row is that of a pair."""
+    n, n_tokens, k = 24, 300, 4
+    draw = np.random.default_rng(5)
+    chosen = np.argsort(draw.random((n_tokens, 3, n)) * (1 + np.arange(n)), axis=2)[:, :, :k]
+    run = context(n_layers=3, n_experts=n, trace=trace(chosen))
+    policy = bound("prefetch", {"name": "transition", "most": n}, run)
+    for t in range(n_tokens):
+        said = [policy.wishes(event([0], layer=layer, rows=(t,)), set()) for layer in range(3)]
+    past, last = chosen[:-1], chosen[-1]
+    shared = [np.isin(past[:, layer], last[layer]).sum(axis=1) for layer in (0, 1)]
+    counts = np.bincount(past[:, 2].ravel(), np.repeat(shared[0] * shared[1], k), minlength=n)
+    assert counts.max() > 255
+    expected = {2 * n + e: counts[e] / counts.sum() for e in range(n) if counts[e]}
+    assert {wish.key: wish.score for wish in said[1]} == pytest.approx(expected)
+    pairs = {(a, b) for token in chosen for a in token[0] for b in token[1]}
+    tables = [table for table in policy.counts if len(table) > 1]
+    assert len(tables) == 1
+    assert (len(pairs) + 1) * n * 2 <= tables[0].nbytes <= 2 * (len(pairs) + 1) * n * 2
+
+
 def test_popularity_counts_what_has_run():
     policy = bound("prefetch", {"name": "popularity", "n_layers": 2, "most": 2}, context(n_layers=3))
     for key in (8, 9, 9, 10, 16):
