@@ -21,6 +21,7 @@ from simulator.errors import InputError
 from simulator.hardware import HardwareProfile
 from simulator.library import Library
 from simulator.metrics import Collector, Outcome, Value, summarise
+from simulator.model.spec import ModelSpec
 from simulator.quality import MOST_SKIPPED, published_loss
 from simulator.results import RunResult, expert_table, token_table
 from simulator.sweep import RunSpec
@@ -250,5 +251,11 @@ def _warnings(inputs: Inputs, run: Run) -> list[str]:
             break
     if inputs.trace.header.synthetic:
         found.append("the trace is synthetic")
+    if isinstance(inputs.model, ModelSpec):
+        falls = dict.fromkeys(fall for name in run.precisions for fall in inputs.model.fallbacks(name))
+        found += [
+            f"{asked} needs rows of a multiple of 256 weights; rows of {columns} are {kind}, as in llama.cpp"
+            for asked, kind, columns in falls
+        ]
     found += [f"hardware {inputs.hardware.name}: {line}" for line in inputs.hardware.doubts]
     return found

@@ -8,154 +8,178 @@ from pathlib import Path
 from typing import Any
 
 from simulator.config.yaml_file import validate_mapping
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError
+from simulator.model.hf_keys import WRAPPED, Keys
+from simulator.model.hf_quantisation import precisions
 from simulator.model.spec import ModelSpec
 
-Config = dict[str, Any]
+Fields = dict[str, Any]
+MOST_LAYERS = 10_000
+FULL_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers whose weights are those of plain attention; a window's smaller cache is not modelled."""
 
 
 def read_hf_config(path: Path) -> ModelSpec:
-    """Return the spec; InputError for a missing file or key, or an unknown ``model_type``."""
+    """Return the spec; InputError for a missing file, a wrong key, or an unknown ``model_type``."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(str(path), "no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(str(path), f"not JSON: {error}") from None
     if not isinstance(config, dict):
         raise InputError(str(path), "not a JSON object", "a config.json of a Hugging Face model")
-    config = config.get("text_config", config)
-    kind = config.get("model_type")
-    if kind not in _READERS:
-        raise InputError(f"{path}: model_type", f"unknown ({kind!r})", did_you_mean(str(kind), _READERS))
-    try:
-        fields = _READERS[kind](config)
-    except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]}", "missing key", f"{kind} configs have it") from None
+    keys = _text_of(Keys(str(path), config))
+    fields = _READERS[keys.kind](keys) | precisions(keys, packed_experts=keys.kind == "gpt_oss")
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
-    source = {"name": name, "title": name, "source": f"{path}, model_type {kind}"}
+    source = {"name": name, "title": name, "source": f"{path}, model_type {keys.kind}"}
     return validate_mapping(source | fields, ModelSpec, str(path))
 
 
-def _common(c: Config) -> Config:
-    heads = c["num_attention_heads"]
+def _text_of(config: Keys) -> Keys:
+    """Return the keys of the language model: those of ``text_config``, where a wrapper has one."""
+    text = config.inner("text_config")
+    data = dict(config.data if text is None else text.data)
+    if text is not None:
+        data = {key: config.data[key] for key in WRAPPED if key in config.data} | data
+    kind = Keys(config.where, data).word("model_type")
+    if kind not in _READERS:
+        slip = str(kind).lower().replace("-", "_")
+        hint = f"did you mean '{slip}'?" if slip in _READERS else f"read here: {', '.join(sorted(_READERS))}"
+        hint += "; any other model can be written as YAML (moesim schema model)"
+        raise InputError(f"{config.where}: model_type", f"unknown ({kind!r})", hint)
+    keys = Keys(config.where, data, kind)
+    other = sorted(set(keys.listed("layer_types", str)) - FULL_ATTENTION)
+    if other:
+        raise InputError(
+            f"{config.where}: layer_types", f"{other[0]} layers are not read", "write the model as YAML"
+        )
+    if data.get("kv_lora_rank") is not None and _READERS[kind] not in (_deepseek, _deepseek_v3):
+        raise InputError(
+            f"{config.where}: kv_lora_rank",
+            f"says latent attention, but {kind} is read as plain attention",
+            "name the right model_type, or write the model as YAML",
+        )
+    return keys
+
+
+def _common(c: Keys) -> Fields:
+    heads, hidden = c.count("num_attention_heads"), c.count("hidden_size")
     return {
-        "n_model_layers": c["num_hidden_layers"],
-        "hidden": c["hidden_size"],
-        "vocab": c["vocab_size"],
-        "tied_embeddings": c.get("tie_word_embeddings", False),
-        "top_k": c["num_experts_per_tok"],
+        "n_model_layers": c.count("num_hidden_layers", most=MOST_LAYERS),
+        "hidden": hidden,
+        "vocab": c.count("vocab_size"),
+        "tied_embeddings": c.flag("tie_word_embeddings", default=False),
+        "top_k": c.count("num_experts_per_tok"),
         "attention": {
             "kind": "gqa",
             "heads": heads,
-            "kv_heads": c.get("num_key_value_heads") or heads,
-            "head_dim": c.get("head_dim") or c["hidden_size"] // heads,
+            "kv_heads": c.count("num_key_value_heads", heads),
+            "head_dim": c.count("head_dim", max(1, hidden // heads)),
         },
     }
 
 
-def _softmax(c: Config) -> str:
-    return "renormalised" if c.get("norm_topk_prob", False) else "softmax"
+def _softmax(c: Keys) -> str:
+    return "renormalised" if c.flag("norm_topk_prob", default=False) else "softmax"
 
 
-def _mixtral(c: Config) -> Config:
+def _mixtral(c: Keys) -> Fields:
     return _common(c) | {
-        "n_experts": c["num_local_experts"],
-        "expert_ffn": c["intermediate_size"],
+        "n_experts": c.count("num_local_experts"),
+        "expert_ffn": c.count("intermediate_size"),
         "gate_weights": "renormalised",
     }
 
 
-def _phimoe(c: Config) -> Config:
+def _phimoe(c: Keys) -> Fields:
     return _mixtral(c) | {"gate_weights": "softmax"}
 
 
-def _gpt_oss(c: Config) -> Config:
-    quantised = (c.get("quantization_config") or {}).get("quant_method") == "mxfp4"
-    return _mixtral(c) | {"main_precision": "MXFP4" if quantised else "fp16"}
-
-
-def _olmoe(c: Config) -> Config:
+def _olmoe(c: Keys) -> Fields:
     return _common(c) | {
-        "n_experts": c["num_experts"],
-        "expert_ffn": c["intermediate_size"],
+        "n_experts": c.count("num_experts"),
+        "expert_ffn": c.count("intermediate_size"),
         "gate_weights": _softmax(c),
     }
 
 
-def _qwen_moe(c: Config) -> Config:
-    every, dense = c.get("decoder_sparse_step", 1), set(c.get("mlp_only_layers") or ())
-    layers = [i for i in range(c["num_hidden_layers"]) if i not in dense and (i + 1) % every == 0]
+def _qwen_moe(c: Keys) -> Fields:
+    every, dense = c.count("decoder_sparse_step", 1), set(c.listed("mlp_only_layers", int))
+    n_layers = c.count("num_hidden_layers", most=MOST_LAYERS)
+    layers = [i for i in range(n_layers) if i not in dense and (i + 1) % every == 0]
     return _common(c) | {
-        "n_experts": c["num_experts"],
-        "expert_ffn": c["moe_intermediate_size"],
-        "shared_ffn": c.get("shared_expert_intermediate_size") or 0,
-        "dense_ffn": c["intermediate_size"],
+        "n_experts": c.count("num_experts"),
+        "expert_ffn": c.count("moe_intermediate_size"),
+        "shared_ffn": c.count("shared_expert_intermediate_size", 0, least=0),
+        "dense_ffn": c.count("intermediate_size"),
         "moe_layer_list": layers,
         "gate_weights": _softmax(c),
     }
 
 
-def _shared_and_dense_first(c: Config) -> Config:
+def _shared_and_dense_first(c: Keys) -> Fields:
     return _common(c) | {
-        "n_experts": c["n_routed_experts"],
-        "expert_ffn": c["moe_intermediate_size"],
-        "shared_ffn": (c.get("n_shared_experts") or 0) * c["moe_intermediate_size"],
-        "dense_ffn": c["intermediate_size"],
-        "dense_first": c["first_k_dense_replace"],
+        "n_experts": c.count("n_routed_experts"),
+        "expert_ffn": c.count("moe_intermediate_size"),
+        "shared_ffn": c.count("n_shared_experts", 0, least=0) * c.count("moe_intermediate_size"),
+        "dense_ffn": c.count("intermediate_size"),
+        "dense_first": c.count("first_k_dense_replace", least=0),
     }
 
 
-def _glm4_moe(c: Config) -> Config:
+def _glm4_moe(c: Keys) -> Fields:
     return _shared_and_dense_first(c) | {"gate_weights": "sigmoid"}
 
 
-def _deepseek(c: Config) -> Config:
-    first, every = c["first_k_dense_replace"], c.get("moe_layer_freq", 1)
+def _deepseek(c: Keys) -> Fields:
+    first, every = c.count("first_k_dense_replace", least=0), c.count("moe_layer_freq", 1)
+    n_layers = c.count("num_hidden_layers", most=MOST_LAYERS)
     latent = {
         "kind": "mla",
-        "heads": c["num_attention_heads"],
-        "kv_lora": c["kv_lora_rank"],
-        "q_lora": c.get("q_lora_rank"),
-        "qk_rope": c["qk_rope_head_dim"],
-        "qk_nope": c["qk_nope_head_dim"],
-        "v_head": c["v_head_dim"],
+        "heads": c.count("num_attention_heads"),
+        "kv_lora": c.count("kv_lora_rank"),
+        "q_lora": c.maybe_count("q_lora_rank"),
+        "qk_rope": c.count("qk_rope_head_dim"),
+        "qk_nope": c.count("qk_nope_head_dim"),
+        "v_head": c.count("v_head_dim"),
     }
     return _shared_and_dense_first(c) | {
         "attention": latent,
-        "moe_layer_list": [i for i in range(c["num_hidden_layers"]) if i >= first and i % every == 0],
-        "gate_weights": "sigmoid" if c.get("scoring_func") == "sigmoid" else _softmax(c),
+        "moe_layer_list": [i for i in range(n_layers) if i >= first and i % every == 0],
+        "gate_weights": "sigmoid" if c.word("scoring_func") == "sigmoid" else _softmax(c),
     }
 
 
-def _deepseek_v3(c: Config) -> Config:
+def _deepseek_v3(c: Keys) -> Fields:
     return _deepseek(c) | {"gate_weights": "sigmoid"}
 
 
-def _deepseek_moe(c: Config) -> Config:
+def _deepseek_moe(c: Keys) -> Fields:
     return _shared_and_dense_first(c) | {"gate_weights": _softmax(c)}
 
 
-def _switch(c: Config) -> Config:
-    encoder, decoder = c["num_layers"], c.get("num_decoder_layers") or c["num_layers"]
-    layers = _switch_layers(encoder, c["num_sparse_encoder_layers"], 0)
-    layers += _switch_layers(decoder, c["num_sparse_decoder_layers"], encoder)
+def _switch(c: Keys) -> Fields:
+    encoder = c.count("num_layers", most=MOST_LAYERS)
+    decoder = c.count("num_decoder_layers", encoder, most=MOST_LAYERS)
+    layers = _switch_layers(encoder, c.count("num_sparse_encoder_layers", least=0, most=encoder), 0)
+    layers += _switch_layers(decoder, c.count("num_sparse_decoder_layers", least=0, most=decoder), encoder)
     return {
         "n_model_layers": encoder + decoder,
-        "hidden": c["d_model"],
-        "vocab": c["vocab_size"],
-        "tied_embeddings": c.get("tie_word_embeddings", True),
+        "hidden": c.count("d_model"),
+        "vocab": c.count("vocab_size"),
+        "tied_embeddings": c.flag("tie_word_embeddings", default=True),
         "attention": {
-            "heads": c["num_heads"],
-            "kv_heads": c["num_heads"],
-            "head_dim": c["d_kv"],
+            "heads": c.count("num_heads"),
+            "kv_heads": c.count("num_heads"),
+            "head_dim": c.count("d_kv"),
             "kind": "gqa",
         },
-        "n_experts": c["num_experts"],
+        "n_experts": c.count("num_experts"),
         "top_k": 1,
-        "expert_ffn": c["d_ff"],
+        "expert_ffn": c.count("d_ff"),
         "expert_matrices": 2,
-        "dense_ffn": c["d_ff"],
+        "dense_ffn": c.count("d_ff"),
         "moe_layer_list": layers,
         "gate_weights": "softmax",
         "notes": "encoder layers first, then decoder layers; cross-attention is not counted",
@@ -167,10 +191,10 @@ def _switch_layers(n_layers: int, n_sparse: int, first: int) -> list[int]:
     return [first + i for i in range(n_layers) if (i % step == 1 or step == 1)]
 
 
-_READERS: dict[str, Callable[[Config], Config]] = {
+_READERS: dict[str, Callable[[Keys], Fields]] = {
     "mixtral": _mixtral,
     "phimoe": _phimoe,
-    "gpt_oss": _gpt_oss,
+    "gpt_oss": _mixtral,
     "olmoe": _olmoe,
     "qwen2_moe": _qwen_moe,
     "qwen3_moe": _qwen_moe,

@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from simulator.errors import did_you_mean
+from simulator.errors import InputError, did_you_mean
 from simulator.model.attention import Attention, Count
 from simulator.model.precision import (
     Precision,
     UniformPrecision,
     canonical,
+    matrix_bytes,
     matrix_precisions,
+    stored,
     tensor_bytes,
 )
 
@@ -97,17 +99,33 @@ class ModelSpec(BaseModel):
     def expert_bytes_by_layer(self, precision: str | None = None) -> tuple[int, ...]:
         """Return the bytes of one expert of each MoE layer; in the main precision if none is named.
 
-        Each matrix is rounded up to whole bytes. Raises ValueError for an unknown precision.
+        Each matrix is rounded up to whole bytes. Errors: ValueError (unknown precision), InputError (one that
+        cannot hold the expert's rows).
         """
         name = canonical(precision or self.main_precision)
-        matrix = self.hidden * self.expert_ffn
-        return tuple(
-            sum(
-                tensor_bytes(matrix, part)
-                for part in matrix_precisions(name, layer, self.n_model_layers, self.expert_matrices)
+        try:
+            return tuple(
+                sum(matrix_bytes(*shape, part) for shape, part in self._matrices(name, layer))
+                for layer in self.moe_layers
             )
+        except ValueError as error:
+            raise InputError(f"model {self.name}", str(error), "choose another precision") from None
+
+    def fallbacks(self, precision: str | None = None) -> tuple[tuple[str, str, int], ...]:
+        """Return (asked for, stored instead, weights in a row) of the expert matrices that fall back."""
+        name = canonical(precision or self.main_precision)
+        every = {
+            (part, stored(part, columns), columns)
             for layer in self.moe_layers
-        )
+            for (_, columns), part in self._matrices(name, layer)
+        }
+        return tuple(sorted(one for one in every if one[0] != one[1]))
+
+    def _matrices(self, precision: str, layer: int) -> list[tuple[tuple[int, int], str]]:
+        """Return ((rows, columns), precision) of each matrix of an expert: gate and up, then down."""
+        parts = matrix_precisions(precision, layer, self.n_model_layers, self.expert_matrices)
+        shapes = [(self.expert_ffn, self.hidden)] * (len(parts) - 1) + [(self.hidden, self.expert_ffn)]
+        return list(zip(shapes, parts, strict=True))
 
     def expert_bytes(self, precision: str | None = None) -> int:
         """Return the bytes of the largest expert (all are equal unless the precision is a mix)."""
