@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    model_validator,
+)
 
 from simulator.config.tune import Tune
 from simulator.config.units import Bytes, BytesPerSecond, Nanoseconds, parse_bytes
@@ -29,7 +37,7 @@ class Workload(_Strict):
     max_sequences: Positive | None = None
     max_decode_tokens: Positive | None = None
     prefill_chunk: Annotated[int, Field(ge=0, strict=True)] = 0
-    mixed: bool = False
+    mixed: StrictBool = False
 
 
 class CacheSize(_Strict):

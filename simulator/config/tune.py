@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 Number = StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)]
 MOST_STEPS = 1_000_000
@@ -25,7 +25,7 @@ class Parameter(_Strict):
     low: Number | None = None
     high: Number | None = None
     step: Annotated[Number, Field(gt=0)] | None = None
-    log: bool = False
+    log: StrictBool = False
     choices: Annotated[tuple[Any, ...], Field(min_length=2)] | None = None
     shares: Names | None = None
 
@@ -71,9 +71,9 @@ class Tune(_Strict):
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
     maximise: str | None = None
     minimise: str | None = None
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    trials: Annotated[int, Field(gt=0)] = 100
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    held_out: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.5
+    trials: Annotated[int, Field(gt=0, strict=True)] = 100
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
 
     @model_validator(mode="after")
     def _has_one_aim(self) -> Self:
