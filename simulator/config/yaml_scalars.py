@@ -30,7 +30,7 @@ RULES: tuple[tuple[str, re.Pattern[str], list[str]], ...] = (
 class Loader(yaml.SafeLoader):
     """The safe loader with the scalars of YAML 1.2, and with no others."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML has it so
     yaml_constructors: ClassVar[dict[str | None, Any]] = {}
 
 
@@ -75,7 +75,7 @@ def _word(loader: yaml.SafeLoader, node: Any) -> str:
 
 
 def _refused(loader: yaml.SafeLoader, node: Any) -> NoReturn:  # noqa: ARG001 - what PyYAML calls
-    raise ValueError(f"line {node.start_mark.line + 1}: tag {node.tag}; plain values only")
+    raise yaml.constructor.ConstructorError(None, None, f"tag {node.tag}", node.start_mark)
 
 
 for kind, made in {"null": _null, "bool": _truth, "int": _whole, "float": _decimal, "str": _word}.items():
