@@ -16,11 +16,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _given(*keys: str) -> dict[str, Any]:
+    """Return the JSON Schema of mappings that have these keys, and not empty."""
+    return {"required": [*keys], "properties": {key: {"not": {"type": "null"}} for key in keys}}
+
+
 class Parameter(_Strict):
     """The values that a setting may take: ``low`` to ``high``, one of ``choices``, or ``shares`` of one.
 
     Between whole numbers, whole ones are tried. ``shares`` names numbers below the setting that add up to 1.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_given("low", "high"), _given("choices"), _given("shares")]}
+    )
 
     low: Number | None = None
     high: Number | None = None
@@ -67,6 +76,10 @@ class Tune(_Strict):
     Every run of the sweep counts alike. ``held_out`` of the sequences take no part in the search; ``trials``
     combinations are tried beside the experiment as it is.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_given("maximise"), _given("minimise")]},
+    )
 
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
     maximise: str | None = None
