@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from policies.base import Policy
+from simulator.config.faults import truth_hint
 from simulator.errors import InputError, did_you_mean
 
 
@@ -33,8 +34,9 @@ def construct(kind: type[Policy], name: str, given: Mapping[str, Any], where: st
         try:
             checked[parameter] = TypeAdapter(hints.get(parameter, Any)).validate_python(value, strict=True)
         except ValidationError as error:
-            fault = error.errors()[0]["msg"]
-            raise InputError(where, f"{name}: {parameter}: {value!r}", fault) from error
+            fault = error.errors()[0]
+            hint = truth_hint(value) if fault["type"] == "bool_type" else fault["msg"]
+            raise InputError(where, f"{name}: {parameter}: {value!r}", hint) from error
     try:
         return kind(**checked)
     except ValueError as error:

@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Generic, Literal, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from simulator.config.units import Bytes, BytesPerSecond, FlopsPerSecond, Nanoseconds
 from simulator.config.yaml_file import find_named, load_yaml
@@ -14,8 +14,8 @@ from simulator.config.yaml_file import find_named, load_yaml
 T = TypeVar("T")
 TierName = Literal["gpu", "cpu", "ssd"]
 LinkName = Literal["cpu_to_gpu", "gpu_to_cpu", "ssd_to_cpu", "ssd_to_gpu"]
-Share = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1, strict=True)]
+Count = Annotated[int, Field(gt=0, strict=True)]
 
 
 class _Strict(BaseModel):
@@ -27,7 +27,7 @@ class Sourced(_Strict, Generic[T]):
 
     value: T
     source: Annotated[str, Field(min_length=3)]
-    measured: bool
+    measured: StrictBool
 
 
 class ComputeUnit(_Strict):
@@ -128,12 +128,12 @@ class Link(_Strict):
     lanes: Sourced[Count] | None = None
     lane_bandwidth: Sourced[BytesPerSecond] | None = None
     table: Sourced[tuple[TableRow, ...]] | None = None
-    split: bool = False
+    split: StrictBool = False
     read_align: Sourced[Bytes] | None = None
     copy_after_read: Sourced[BytesPerSecond] | None = None
     host_memory: Literal["pinned", "pageable"] = "pinned"
     host_copy_bandwidth: Sourced[BytesPerSecond] | None = None
-    reads_dram: bool = False
+    reads_dram: StrictBool = False
 
     @model_validator(mode="after")
     def _rates_agree(self) -> Link:

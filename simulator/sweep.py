@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from simulator.config.experiment import Experiment, Sweep
 from simulator.config.extends import inherit
 from simulator.config.points import NOT_SWEPT, first_point, points
-from simulator.config.yaml_file import Document, Loader, validate_mapping
+from simulator.config.yaml_file import Document, parse_yaml, validate_mapping
 from simulator.errors import InputError
 from simulator.systems import with_system
 
@@ -44,18 +43,17 @@ class RunSpec:
 
 
 def parse_set(text: str) -> tuple[str, Any]:
-    """Split ``key.path=value``; the value is read as YAML."""
+    """Split ``key.path=value``; the value is read as a file's is: YAML 1.2."""
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise InputError(
             f"--set {text}", "not of the form key=value", "such as memory.gpu_expert_cache='12 GiB'"
         )
     try:
-        return key, Loader(value).get_single_data()
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise InputError(
-            f"--set {key}", f"value is not YAML: {value[:60]!r}", "put quotes around it, or a space after ':'"
-        ) from None
+        return key, parse_yaml(value, "")
+    except InputError as error:
+        hint = error.hint or "put quotes around it, or a space after ':'"
+        raise InputError(f"--set {key}", f"{error.what}: {value[:60]!r}", hint) from None
 
 
 def put(data: dict[str, Any], key: str, value: Any) -> None:

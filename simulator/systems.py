@@ -38,9 +38,9 @@ def with_system(data: dict[str, Any], where: str) -> dict[str, Any]:
     system = load_system(name, where)
     sections = {"policies": system.policies, "runtime": system.runtime, "precision": system.precision}
     for section, preset in sections.items():
-        own = data.get(section)
-        if own is None or isinstance(own, dict):
-            data[section] = _laid_over(dict(preset), own or {})
+        own = data.get(section, {})
+        if isinstance(own, dict):
+            data[section] = _laid_over(dict(preset), own)
     return data
 
 

@@ -231,6 +231,16 @@ def test_a_bad_value_of_the_sweep_is_not_blamed_on_the_line_that_it_replaces(tmp
         expand(read_yaml(tmp_path / "e.yaml"))
 
 
+def test_what_is_taken_away_does_not_come_back_from_further_below(tmp_path: Path) -> None:
+    written(
+        tmp_path,
+        base=BASE.replace("memory: {", "memory: {kv: grow, "),
+        middle="extends: base.yaml\n",
+        top="extends: middle.yaml\nmemory: {kv: }\n",
+    )
+    assert expand(read_yaml(tmp_path / "top.yaml"))[0].experiment.memory.kv == "reserve"
+
+
 def test_what_extends_cannot_be_set(tmp_path: Path) -> None:
     written(tmp_path, e=BASE)
     with pytest.raises(InputError, match="--set extends: cannot be set"):

@@ -44,20 +44,19 @@ def schema(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="experiment, hardware, model")] = "experiment",
 ) -> None:
     """Print the JSON Schema of a file, for editors."""
-    from pydantic import BaseModel
-
     from simulator.config.experiment import Experiment
+    from simulator.config.schema import experiment_schema, file_schema
     from simulator.hardware import HardwareProfile
     from simulator.model.spec import ModelSpec
 
-    kinds: dict[str, type[BaseModel]] = {
-        "experiment": Experiment,
-        "hardware": HardwareProfile,
-        "model": ModelSpec,
+    kinds = {
+        "experiment": lambda: experiment_schema(Experiment),
+        "hardware": lambda: file_schema(HardwareProfile),
+        "model": lambda: file_schema(ModelSpec),
     }
     if kind not in kinds:
         raise InputError(f"schema {kind}", "unknown kind", did_you_mean(kind, kinds))
-    print(json.dumps(kinds[kind].model_json_schema(), indent=2))
+    print(json.dumps(kinds[kind](), indent=2))
 
 
 def _models() -> Iterable[Row]:

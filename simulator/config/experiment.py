@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    model_validator,
+)
 
+from simulator.config.schema import Also
 from simulator.config.tune import Tune
-from simulator.config.units import Bytes, BytesPerSecond, Nanoseconds, parse_bytes
+from simulator.config.units import BYTES, Bytes, BytesPerSecond, Nanoseconds, parse_bytes, quantity_schema
 from simulator.model.precision import ExpertPrecision, UniformPrecision
 
 Positive = Annotated[int, Field(gt=0, strict=True)]
@@ -29,11 +39,19 @@ class Workload(_Strict):
     max_sequences: Positive | None = None
     max_decode_tokens: Positive | None = None
     prefill_chunk: Annotated[int, Field(ge=0, strict=True)] = 0
-    mixed: bool = False
+    mixed: StrictBool = False
 
 
 class CacheSize(_Strict):
     """A cache by size, by its share of all experts at main precision, or by experts a layer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "minProperties": 1,
+            "maxProperties": 1,
+            "patternProperties": {"": {"not": {"type": "null"}}},
+        }
+    )
 
     bytes: Bytes | None = None
     fraction: Share | None = None
@@ -44,11 +62,13 @@ def _cache_size(value: object) -> object:
     if isinstance(value, (dict, CacheSize)) or value is None:
         if isinstance(value, dict) and len(value) != 1:
             raise ValueError("give one of fraction, experts_per_layer, bytes; or a size such as '12 GiB'")
+        if isinstance(value, dict) and None in value.values():
+            raise ValueError(f"{next(iter(value))} is empty; give it a value, such as '12 GiB' or 0.25")
         return value
     return CacheSize.model_construct(bytes=parse_bytes(value))
 
 
-Cache = Annotated[CacheSize, BeforeValidator(_cache_size)]
+Cache = Annotated[CacheSize, BeforeValidator(_cache_size), Also(partial(quantity_schema, BYTES))]
 
 
 class Memory(_Strict):
@@ -151,6 +171,15 @@ class Experiment(_Strict):
     from so much of the trace, whole sequences from the first on, which no run then replays. ``extends`` names
     an experiment that this one says the differences to; it is resolved before this model sees the file.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["training_trace", "training_share"],
+                "properties": {"training_trace": {"type": "string"}, "training_share": {"type": "number"}},
+            }
+        }
+    )
 
     extends: str | None = None
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

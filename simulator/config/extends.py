@@ -14,21 +14,25 @@ KEY = "extends"
 def inherit(document: Document) -> Document:
     """Return a document laid over those that it extends: mappings key by key, all else replaced.
 
-    An empty value takes the base's key away. The base is a path relative to the document, or a name of
-    ``list experiments``. Errors: InputError (no such base, documents that extend each other).
+    An empty value takes the base's key away; where the base has none, it is what it is in any file. The base
+    is a path relative to the document, or a name of ``list experiments``.
+    Errors: InputError (no such base, documents that extend each other).
     """
-    seen = [document.path.resolve()]
-    data, lines = _without_key(document)
-    base = document
-    while KEY in base.data:
-        place = f"{base.path}:{base.lines[(KEY,)]}: {KEY}"
-        base = _base(base, place)
-        if base.path.resolve() in seen:
+    chain = [document]
+    while KEY in chain[-1].data:
+        place = f"{chain[-1].path}:{chain[-1].lines[(KEY,)]}: {KEY}"
+        base = _base(chain[-1], place)
+        if base.path.resolve() in [one.path.resolve() for one in chain]:
             raise InputError(place, f"{base.path} extends this file in turn", "leave one of them out")
-        seen.append(base.path.resolve())
-        under, there = _without_key(base)
-        lines = {**{at: f" (in {base.path}:{line})" for at, line in there.items()}, **lines}
-        data = _over(under, data)
+        chain.append(base)
+    data: dict[Any, Any] = {}
+    lines: dict[Path_, int | str] = {}
+    for one in reversed(chain):
+        own = {key: value for key, value in one.data.items() if key != KEY}
+        data = _over(data, own) if data else own
+        lines |= {
+            at: line if one is document else f" (in {one.path}:{line})" for at, line in one.lines.items()
+        }
     return Document(document.path, data, lines)
 
 
@@ -45,16 +49,11 @@ def _base(document: Document, place: str) -> Document:
         raise InputError(place, f"{name}: {error.what}", error.hint) from None
 
 
-def _without_key(document: Document) -> tuple[dict[Any, Any], dict[Path_, int | str]]:
-    data = {key: value for key, value in document.data.items() if key != KEY}
-    return data, dict(document.lines)
-
-
 def _over(under: dict[Any, Any], data: dict[Any, Any]) -> dict[Any, Any]:
     merged = dict(under)
     for key, value in data.items():
         below = under.get(key)
         merged[key] = _over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-        if value is None:
+        if value is None and key in under:
             del merged[key]
     return merged

@@ -52,7 +52,15 @@ def _words(fault: Any, model: type[BaseModel], loc: Path_) -> tuple[str, str]:
         what, _, hint = str(fault["ctx"]["error"]).partition("; ")
         return (what, hint) if isinstance(fault["input"], Mapping) else (f"{what} ({value})", hint)
     text = fault["msg"]
-    return f"{text[:1].lower()}{text[1:]} ({value})", ""
+    hint = truth_hint(fault["input"]) if kind == "bool_type" else ""
+    return f"{text[:1].lower()}{text[1:]} ({value})", hint
+
+
+def truth_hint(value: object) -> str:
+    """Return what to write where ``yes`` or ``off`` was, which YAML 1.2 takes for words."""
+    word = str(value).lower()
+    meant = "true" if word in {"yes", "on", "y"} else "false" if word in {"no", "off", "n"} else ""
+    return f"write {meant}; YAML 1.2 takes {value} for a word" if meant else "write true or false"
 
 
 def _short(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 Number = StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)]
 MOST_STEPS = 1_000_000
@@ -16,16 +16,25 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _given(*keys: str) -> dict[str, Any]:
+    """Return the JSON Schema of mappings that have these keys, and not empty."""
+    return {"required": [*keys], "properties": {key: {"not": {"type": "null"}} for key in keys}}
+
+
 class Parameter(_Strict):
     """The values that a setting may take: ``low`` to ``high``, one of ``choices``, or ``shares`` of one.
 
     Between whole numbers, whole ones are tried. ``shares`` names numbers below the setting that add up to 1.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_given("low", "high"), _given("choices"), _given("shares")]}
+    )
+
     low: Number | None = None
     high: Number | None = None
     step: Annotated[Number, Field(gt=0)] | None = None
-    log: bool = False
+    log: StrictBool = False
     choices: Annotated[tuple[Any, ...], Field(min_length=2)] | None = None
     shares: Names | None = None
 
@@ -68,12 +77,16 @@ class Tune(_Strict):
     combinations are tried beside the experiment as it is.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [_given("maximise"), _given("minimise")]},
+    )
+
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
     maximise: str | None = None
     minimise: str | None = None
-    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    trials: Annotated[int, Field(gt=0)] = 100
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    held_out: Annotated[float, Field(gt=0, lt=1, strict=True)] = 0.5
+    trials: Annotated[int, Field(gt=0, strict=True)] = 100
+    seed: Annotated[int, Field(ge=0, lt=2**32, strict=True)] = 0
 
     @model_validator(mode="after")
     def _has_one_aim(self) -> Self:

@@ -11,13 +11,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from simulator.errors import did_you_mean
 
-_NUMBER = re.compile(r"\s*(?P<number>[+-]?[0-9][0-9_]*(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?)\s*(?P<unit>.*?)\s*")
+_EXPONENT = r"([eE][+-]?[0-9]{1,2})?"
+_DIGITS = rf"[0-9]+(_[0-9]+)*(\.[0-9]+)?{_EXPONENT}"
+_ZERO = rf"[+-]?0+(_0+)*(\.0+)?{_EXPONENT}"
+_NUMBER = re.compile(rf"\s*(?P<number>[+-]?{_DIGITS})\s*(?P<unit>.*?)\s*")
 _SIZES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", start=1)
 }
@@ -102,9 +105,15 @@ def format_apart(*sizes: int) -> list[str]:
     return texts if len(set(texts)) == len(set(sizes)) else [f"{size} B" for size in sizes]
 
 
-def _schema(dimension: Dimension) -> WithJsonSchema:
+def quantity_schema(dimension: Dimension) -> dict[str, Any]:
+    """Return the JSON Schema of what ``parse_quantity`` takes (all but what rounds to nothing)."""
     units = "|".join(dimension.units)
-    return WithJsonSchema({"type": "string", "pattern": rf"^\s*[0-9][0-9_]*(\.[0-9]+)?\s*({units})\s*$"})
+    pattern = rf"^\s*({_ZERO}\s*({units})?|\+?{_DIGITS}\s*({units}))\s*$"
+    return {"anyOf": [{"type": "string", "pattern": pattern}, {"type": "number", "const": 0}]}
+
+
+def _schema(dimension: Dimension) -> WithJsonSchema:
+    return WithJsonSchema(quantity_schema(dimension))
 
 
 Bytes = Annotated[

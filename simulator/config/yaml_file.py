@@ -1,8 +1,7 @@
-"""Strict YAML: one line that says file, line, key, value and what is allowed."""
+"""Strict YAML 1.2: one line that says file, line, key, value and what is allowed."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,26 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from simulator import data as data_folders
 from simulator.config.faults import Path_, explain
+from simulator.config.yaml_scalars import Dumper, Loader
 from simulator.errors import InputError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 MOST_VALUES = 100_000
-
-
-class Loader(yaml.SafeLoader):
-    """The safe loader, to which 5e9 and 1e-4 are numbers, as in YAML 1.2: to YAML 1.1 they are words."""
-
-
-class _Dumper(yaml.SafeDumper):
-    """Puts quotes around a word that the loader would take for a number."""
-
-
-for kind in (Loader, _Dumper):
-    kind.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$"),
-        list("-+.0123456789"),
-    )
 
 
 @dataclass(frozen=True)
@@ -54,14 +38,14 @@ class Document:
 class _Reader:
     """Builds plain data from YAML nodes and remembers lines; refuses duplicate keys."""
 
-    def __init__(self, path: Path, loader: Loader) -> None:
-        self.path, self.loader = path, loader
+    def __init__(self, where: str, loader: Loader) -> None:
+        self.where, self.loader = where, loader
         self.lines: dict[Path_, int] = {}
         self.open: set[int] = set()
         self.built = 0
 
     def refuse(self, node: yaml.Node, what: str, hint: str = "") -> InputError:
-        return InputError(f"{self.path}:{node.start_mark.line + 1}", what, hint)
+        return InputError(f"{self.where}:{node.start_mark.line + 1}", what, hint)
 
     def build(self, node: yaml.Node, at: Path_ = ()) -> Any:
         self.lines.setdefault(at, node.start_mark.line + 1)
@@ -111,27 +95,38 @@ def read_yaml(path: str | Path) -> Document:
         raise InputError(str(path), "no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(str(path), f"cannot be read as text: {error}") from None
+    built, lines = _parsed(text, str(path))
+    built = {} if built is None else built
+    if not isinstance(built, dict):
+        raise InputError(f"{path}:1", "not a mapping", "the file holds 'key: value' lines")
+    return Document(path, built, lines)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Return the one value that ``text`` holds, by the rules of a file. Errors: InputError at ``where``."""
+    return _parsed(text, where)[0]
+
+
+def _parsed(text: str, where: str) -> tuple[Any, dict[Path_, int]]:
+    """Return what a text holds, and the lines of its keys and entries."""
     try:
         loader = Loader(text)
-        reader = _Reader(path, loader)
+        reader = _Reader(where, loader)
         node = loader.get_single_node()
-        built = {} if node is None else reader.build(node)
+        return (None if node is None else reader.build(node)), reader.lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}", f"not valid YAML: {error.problem or error.context}") from None
+        raise InputError(f"{where}{line}", f"not valid YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, ValueError) as error:
-        raise InputError(str(path), f"not valid YAML: {error}") from None
+        raise InputError(where, f"not valid YAML: {error}") from None
     except RecursionError:
-        raise InputError(str(path), "nested too deeply", "flatten it") from None
-    if not isinstance(built, dict):
-        raise InputError(f"{path}:1", "not a mapping", "the file holds 'key: value' lines")
-    return Document(path, built, reader.lines)
+        raise InputError(where, "nested too deeply", "flatten it") from None
 
 
 def dump_yaml(data: Mapping[str, Any], width: int = 100) -> str:
     """Return plain data as YAML that ``read_yaml`` reads back the same."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=width)
+    text: str = yaml.dump(data, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=width)
     return text
 
 

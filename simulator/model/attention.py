@@ -6,14 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, strict=True)]
 KV_BYTES_PER_NUMBER = 2  # the cache is fp16
 
 
 class GroupedQuery(BaseModel):
     """Multi-head or grouped-query attention; biases and norms are left out (below 0.1 %)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={"required": ["kind", "heads", "kv_heads", "head_dim"]},  # a file says which it is
+    )
 
     kind: Literal["gqa"] = "gqa"
     heads: Count

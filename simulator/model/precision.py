@@ -14,7 +14,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
 
 from simulator.errors import did_you_mean
 
@@ -121,6 +121,13 @@ def _of_experts(name: str) -> str:
     return MAIN if name == MAIN else canonical(name)
 
 
-Precision = Annotated[str, AfterValidator(canonical)]
-ExpertPrecision = Annotated[str, AfterValidator(_of_experts)]
-UniformPrecision = Annotated[str, AfterValidator(_uniform)]
+def _schema(*names: str) -> WithJsonSchema:
+    """Return the JSON Schema of names, as they are written here or in any case."""
+    any_case = "|".join("".join(f"[{c.upper()}{c.lower()}]" if c.isalpha() else c for c in n) for n in names)
+    return WithJsonSchema({"type": "string", "anyOf": [{"enum": [*names]}, {"pattern": f"^({any_case})$"}]})
+
+
+Precision = Annotated[str, AfterValidator(canonical), _schema(*BITS, *MIXES)]
+_Expert = WithJsonSchema({"anyOf": [{"type": "string", "const": MAIN}, _schema(*BITS, *MIXES).json_schema]})
+ExpertPrecision = Annotated[str, AfterValidator(_of_experts), _Expert]
+UniformPrecision = Annotated[str, AfterValidator(_uniform), _schema(*BITS)]

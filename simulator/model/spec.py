@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from simulator.errors import InputError, did_you_mean
 from simulator.model.attention import Attention, Count
@@ -20,7 +20,7 @@ from simulator.model.precision import (
     tensor_bytes,
 )
 
-NotNegative = Annotated[int, Field(ge=0)]
+NotNegative = Annotated[int, Field(ge=0, strict=True)]
 
 
 class ModelSpec(BaseModel):
@@ -45,7 +45,7 @@ class ModelSpec(BaseModel):
     n_model_layers: Count
     hidden: Count
     vocab: Count
-    tied_embeddings: bool
+    tied_embeddings: StrictBool
     attention: Attention
     n_experts: Count
     top_k: Count

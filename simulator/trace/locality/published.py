@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from simulator.config.yaml_file import read_yaml
 from simulator.trace.locality.analyse import Locality
 from simulator.trace.locality.routing import WINDOW
 from simulator.trace.locality.table import Row
@@ -41,7 +40,7 @@ class Published:
 
 def compare(found: Locality) -> Published | None:
     """Return the paper's values beside the trace's; None where the paper does not have the model."""
-    data = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    data = read_yaml(FILE).data
     name = found.header.model.rsplit("/", 1)[-1].lower()
     entry = next((e for e in data["models"] if any(name.startswith(start) for start in e["model"])), None)
     if entry is None:

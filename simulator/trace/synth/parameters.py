@@ -20,9 +20,9 @@ MOST_TABLE = 1 << 24
 
 BY_LAYER = ("skew", "stickiness", "coupling", "domain_strength")
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Nats = Annotated[float, Field(ge=0, le=50)]
-Length = Annotated[int, Field(ge=0, le=1 << 24)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Nats = Annotated[float, Field(ge=0, le=50, strict=True)]
+Length = Annotated[int, Field(ge=0, le=1 << 24, strict=True)]
 
 
 class Parameters(BaseModel):
@@ -41,21 +41,21 @@ class Parameters(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str | None = None
-    layers: Annotated[int, Field(gt=0, le=MOST_LAYERS)] | None = None
-    experts: Annotated[int, Field(gt=0, le=MOST_EXPERTS)] | None = None
-    top_k: Annotated[int, Field(gt=0, le=MOST_EXPERTS)] | None = None
-    sequences: Annotated[int, Field(gt=0, le=1 << 24)] = 8
+    layers: Annotated[int, Field(gt=0, le=MOST_LAYERS, strict=True)] | None = None
+    experts: Annotated[int, Field(gt=0, le=MOST_EXPERTS, strict=True)] | None = None
+    top_k: Annotated[int, Field(gt=0, le=MOST_EXPERTS, strict=True)] | None = None
+    sequences: Annotated[int, Field(gt=0, le=1 << 24, strict=True)] = 8
     prefill: Length | tuple[Length, ...] = 128
     decode: Length | tuple[Length, ...] = 256
     skew: Nats | tuple[Nats, ...] = 0.3
     stickiness: Nats | tuple[Nats, ...] = 0.8
     coupling: Nats | tuple[Nats, ...] = 2.0
-    domains: Annotated[int, Field(gt=0, le=MOST_DOMAINS)] = 8
+    domains: Annotated[int, Field(gt=0, le=MOST_DOMAINS, strict=True)] = 8
     domain_strength: Nats | tuple[Nats, ...] = 0.6
     drift: Share = 0.002
-    concentration: Annotated[float, Field(gt=0, le=100)] = 0.8
+    concentration: Annotated[float, Field(gt=0, le=100, strict=True)] = 0.8
     predictions: Annotated[tuple[Share, ...], Field(max_length=8)] = ()
-    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63, strict=True)] = 0
 
     @model_validator(mode="after")
     def _has_one_shape(self) -> Parameters:
