@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from simulator.text import printable
+
 
 class InputError(Exception):
     """Input that the user must change; the command line prints it and exits with status 2.
@@ -17,7 +19,7 @@ class InputError(Exception):
     def __init__(self, where: str, what: str, hint: str = "") -> None:
         self.where, self.what, self.hint = where, what, hint
         line = f"{where}: {what}" + (f"; {hint}" if hint else "")
-        super().__init__(" ".join(line.split()))
+        super().__init__(printable(" ".join(line.split())))
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
         """Return how to make it again: it travels between processes."""

@@ -26,6 +26,7 @@ from simulator.quality import MOST_SKIPPED, published_loss
 from simulator.results import RunResult, expert_table, token_table
 from simulator.sweep import RunSpec
 from simulator.systems import system_label
+from simulator.text import printable
 
 Share = Callable[[int], None]
 """Called with the per mille of a run that is done."""
@@ -135,9 +136,9 @@ def _identity(ready: Ready) -> dict[str, Value]:
         "run": spec.index,
         "experiment": spec.experiment.name,
         "system": system_label(spec.experiment),
-        "model": inputs.model.name,
-        "hardware": inputs.hardware.name,
-        "trace": ready.trace_path.stem,
+        "model": printable(inputs.model.name),
+        "hardware": printable(inputs.hardware.name),
+        "trace": printable(ready.trace_path.stem),
         "seed": spec.seed,
         "gpu_expert_cache_bytes": ready.run.capacity.get("gpu"),
         "cpu_expert_cache_bytes": ready.run.capacity.get("cpu"),

@@ -20,6 +20,7 @@ from simulator import __version__
 from simulator.config.yaml_file import dump_yaml
 from simulator.folder import MANIFEST, intact, read_manifest
 from simulator.metrics import METRICS, Collector, Value
+from simulator.text import csv_cell
 
 IDENTITY = (
     "run", "experiment", "system", "model", "hardware", "trace", "seed", "gpu_expert_cache_bytes",
@@ -91,7 +92,11 @@ def _write_summary(path: Path, runs: Sequence[RunResult]) -> None:
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         for run in runs:
-            writer.writerow({key: "" if value is None else value for key, value in summary_row(run).items()})
+            writer.writerow({key: _written(value) for key, value in summary_row(run).items()})
+
+
+def _written(value: Value) -> Value:
+    return "" if value is None else csv_cell(value) if isinstance(value, str) else value
 
 
 def read_summary_rows(folder: Path, config_sha256: str) -> list[dict[str, Value]]:

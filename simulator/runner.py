@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
 from simulator.execute import Backend, Elsewhere, Here, executor
-from simulator.faults import Failure, RunError
+from simulator.faults import Failure, RunError, failure
 from simulator.folder import check_output, fresh_folder, partial_folder
 from simulator.metrics import METRICS, Value
 from simulator.play import Played, resolved
@@ -96,13 +96,14 @@ def run_experiment(
             if not runs:
                 raise RunError(failures[0], "every run failed")
             _tell_apart(runs)
+            _fill_in(runs)
             with fresh_folder(target, store.folder) as folder:
                 tables = [store.tables(run.digest) for run, _ in there]
                 write_results(folder, runs, tables, provenance(whole, runs, how.command, started))
-                drawn, missing = _draw(folder, figures)
+                drawn, missing, failed = _draw(folder, figures)
     drawn = [target / figure.relative_to(folder) for figure in drawn]
     warned = [*_said(runs), *_unknown(kept), *missing]
-    return Finished(target, runs, warned, drawn, [*left_out, *failures])
+    return Finished(target, runs, warned, drawn, [*left_out, *failures, *failed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,10 @@ def _already(
 ) -> Finished:
     """Return results that are there already, with the figures that they lack drawn."""
     there = {path.stem for path in (target / "figures").glob("*.csv")}
-    _, missing = _draw(target, [name for name in figures if name not in there])
+    _, missing, failed = _draw(target, [name for name in figures if name not in there])
     shown = sorted((target / "figures").glob("*"))
-    return Finished(target, runs, [*_said(runs), *unknown, *missing], shown, left_out, already=True)
+    warned = [*_said(runs), *unknown, *missing]
+    return Finished(target, runs, warned, shown, [*left_out, *failed], already=True)
 
 
 def _finished(target: Path, whole: str, todo: Sequence[Todo]) -> list[RunResult]:
@@ -251,6 +253,17 @@ def _placed(row: RunResult, spec: RunSpec) -> RunResult:
     return row
 
 
+def _fill_in(runs: Sequence[RunResult]) -> None:
+    """Say what a run itself has where others of the sweep set a key: a system's own policy, say."""
+    for key in dict.fromkeys(key for run in runs for key in run.swept):
+        for run in runs:
+            value: Any = run.config
+            for part in key.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if key not in run.swept and value is not None:
+                run.swept[key] = value.get("name", value) if isinstance(value, dict) else value
+
+
 def _check_figures(where: str, figures: Sequence[str]) -> None:
     from simulator.plots import FIGURES
 
@@ -259,19 +272,25 @@ def _check_figures(where: str, figures: Sequence[str]) -> None:
             raise InputError(f"{where}: figures", f"unknown figure ({name!r})", did_you_mean(name, FIGURES))
 
 
-def _draw(folder: Path, figures: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """Draw figures; return their files, and of those that the runs lack the data for, why."""
+def _draw(folder: Path, figures: Sequence[str]) -> tuple[list[Path], list[str], list[Failure]]:
+    """Draw figures; return their files, what to know of them, and those that failed: nothing else is lost."""
     if not figures:
-        return [], []
-    from simulator.plots import draw
+        return [], [], []
+    from simulator.plots import draw, lacking
 
-    missing: list[str] = []
-    drawn = draw(
-        figures,
-        folder,
-        left_out=lambda name, error: missing.append(f"figure {name} is left out: {error.what}; {error.hint}"),
-    )
-    return drawn, missing
+    letters = lacking(folder)
+    said = [f"no font here has these letters, boxes in the figures: {letters}"] if letters else []
+    failed: list[Failure] = []
+
+    def left_out(name: str, error: Exception) -> None:
+        if isinstance(error, InputError):
+            said.append(f"figure {name} is left out: {error.what}; {error.hint}")
+        elif isinstance(error, OSError):
+            raise error
+        else:
+            failed.append(failure(f"figure {name}", error))
+
+    return draw(figures, folder, left_out=left_out), said, failed
 
 
 def _tell_apart(runs: Sequence[RunResult]) -> None:

@@ -175,9 +175,9 @@ def test_what_is_imported_is_required() -> None:
         "validate": {"scipy"},
     }
     required = {re.split(r"[<>=]", line)[0] for line in lines("options", "install_requires")}
-    assert {"yaml" if name == "pyyaml" else name for name in required} == third_party - set.union(
-        *extras.values()
-    )
+    assert {
+        {"pyyaml": "yaml", "pillow": "PIL"}.get(name, name) for name in required
+    } == third_party - set.union(*extras.values())
     for extra, packages in extras.items():
         assert {re.split(r"[<>=]", line)[0] for line in lines("options.extras_require", extra)} == packages
 

@@ -307,7 +307,7 @@ def test_runs_without_any_rate_are_no_answer(tmp_path: Path) -> None:
         ("config.resolved.yaml", b"\xff", "is no text"),
         ("config.resolved.yaml", b"a: [", "is no YAML"),
         ("config.resolved.yaml", b"a: !!python/object/apply:os.system [true]", "is no YAML"),
-        ("config.resolved.yaml", b"a: &b {c: *b}\n", "is no YAML"),
+        ("config.resolved.yaml", b"a: &b {c: *b}\n", "aliases count each time"),
         ("config.resolved.yaml", b"- 1\n", "holds more than resolved experiments"),
         ("config.resolved.yaml", b"a: 1\n", "holds 1 runs, and summary.csv 2"),
     ],

@@ -40,6 +40,10 @@ class Groups:
     sizes: list[float]
     told: tuple[str, ...]
 
+    def size_text(self, size: float) -> str:
+        """Return a size as a tick says it."""
+        return self.axis.text(size) if self.axis else f"{size:g}"
+
 
 def group(summary: pd.DataFrame) -> Groups:
     """Return the groups of a summary with one row per run."""
@@ -88,7 +92,10 @@ def table(data: pd.DataFrame, axis: SizeAxis | None) -> pd.DataFrame:
     """Return what goes into the CSV beside a figure: ``data`` with the size under its name."""
     if axis is None:
         return data.drop(columns=[PANEL, SERIES, SIZE])
-    return data.drop(columns=[PANEL, SERIES]).rename(columns={SIZE: axis.column})
+    found = data.drop(columns=[PANEL, SERIES]).rename(columns={SIZE: axis.column})
+    if axis.all_at is not None:
+        found[axis.column] = [axis.text(size) for size in found[axis.column]]
+    return found
 
 
 def _unmodified(runs: pd.DataFrame, keys: list[str]) -> pd.Series[str]:

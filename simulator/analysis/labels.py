@@ -39,7 +39,8 @@ def series_name(row: Mapping[Any, Any], rest: Iterable[str], *, named: bool) -> 
     parts = [str(row["system"])] if named else []
     for key in rest:
         if key.endswith("_expert_cache_bytes"):
-            parts.append(f"{key[:3].upper()} cache {size_text(row[key])}")
+            every = key.startswith("cpu") and math.isnan(row[key])
+            parts.append("all in DRAM" if every else f"{key[:3].upper()} cache {size_text(row[key])}")
         else:
             parts.append(f"{words(key)} {row[key] or 'unset'}")
     return ", ".join(parts) or str(row["system"])

@@ -11,6 +11,9 @@ from simulator.analysis.summary import CACHES
 if TYPE_CHECKING:
     import pandas as pd
 
+ALL = "all"
+BEYOND = 1.25
+"""Where "all" stands, in largest caches."""
 # How memory.<tier>_expert_cache may be given besides bytes: column of the CSV, unit, factor.
 SHARES = {
     "fraction": ("percent_of_experts", "% of experts", 100.0),
@@ -22,13 +25,19 @@ SHARES = {
 class SizeAxis:
     """The cache size of each run in the unit of the axis.
 
-    ``source`` is the column of the summary that it is from, ``column`` its name in a figure's CSV.
+    ``source`` is the column of the summary that it is from, ``column`` its name in a figure's CSV. ``all_at``
+    is where runs stand whose DRAM holds every expert: beyond the largest cache (None: there are none).
     """
 
     source: str
     column: str
     unit: str
     positions: pd.Series[float]
+    all_at: float | None = None
+
+    def text(self, size: float) -> str:
+        """Return a size as a tick and a CSV say it."""
+        return ALL if size == self.all_at else f"{size:g}"
 
     @property
     def label(self) -> str:
@@ -37,6 +46,8 @@ class SizeAxis:
 
     def title(self, size: float, *, short: bool = False) -> str:
         """Return what a panel at one size is called; ``short`` where it is clear that a cache is meant."""
+        if size == self.all_at:
+            return "all experts in DRAM"
         return f"{size:g} {self.unit}" if short else f"{self.tier} cache {size:g} {self.unit}"
 
     @property
@@ -81,10 +92,15 @@ def _share(runs: pd.DataFrame, tier: str) -> SizeAxis | None:
 
 
 def _bytes(runs: pd.DataFrame, source: str, tier: str) -> SizeAxis | None:
-    """Return the size in GiB, or in MiB where all are below one; an absent cache is 0."""
+    """Return the size in GiB, or in MiB where all are below one.
+
+    Without a cache in DRAM all experts are there, more than in any cache; without one in the GPU it is 0.
+    """
     if source not in runs or not runs[source].notna().any():
         return None
     found = runs[source].astype(float)
     unit, factor = ("GiB", GIB) if found.max() >= GIB else ("MiB", MIB)
-    values = found.fillna(0.0).map(lambda n: float(f"{n / factor:.4g}"))
-    return SizeAxis(source, f"{tier}_expert_cache_{unit.lower()}", unit, values)
+    values = found.map(lambda n: float(f"{n / factor:.4g}"))
+    every = float(f"{BEYOND * values.max():.4g}") if tier == "cpu" and values.isna().any() else None
+    values = values.fillna(0.0 if every is None else every)
+    return SizeAxis(source, f"{tier}_expert_cache_{unit.lower()}", unit, values, every)

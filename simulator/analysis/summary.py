@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.errors import InputError
+from simulator.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +46,12 @@ def read_summary(run_dir: Path) -> pd.DataFrame:
     need(frame, IDENTITY, where)
     if frame.empty:
         raise InputError(where, "holds no runs", HINT)
+    frame.columns = [printable(name) for name in frame.columns]
     text = {*IDENTITY, *TEXT, *swept(frame)}
     for name in frame.columns:
-        if name not in text:
+        if name in text:
+            frame[name] = [printable(cell) for cell in frame[name]]
+        else:
             frame[name] = _numbers(frame[name])
     return frame
 

@@ -27,6 +27,7 @@ from simulator.cli.synth import synth
 from simulator.cli.timeline import timeline
 from simulator.cli.tune import tune
 from simulator.errors import InputError
+from simulator.text import printable
 
 app = typer.Typer(
     name="moesim",
@@ -102,7 +103,7 @@ def main() -> None:
 
 
 def _refuse(line: str, status: int = 2) -> NoReturn:
-    print(f"moesim: {' '.join(line.split())}", file=sys.stderr)
+    print(f"moesim: {printable(' '.join(line.split()))}", file=sys.stderr)
     sys.exit(status)
 
 

@@ -16,8 +16,10 @@ import typer
 from simulator.cli.compare_cells import BOLD, Cells, bold, cells, short
 from simulator.cli.compare_latex import latex
 from simulator.errors import InputError
+from simulator.text import csv_cell
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
     from simulator.analysis.compare import Comparison
@@ -156,6 +158,11 @@ FORMS: dict[Form, Callable[[Comparison, list[str]], str]] = {
     Form.TEXT: _text,
     Form.MARKDOWN: _markdown,
     Form.LATEX: latex,
-    Form.CSV: lambda found, _: found.table.to_csv(index=False, lineterminator="\n"),
+    Form.CSV: lambda found, _: _safe(found.table).to_csv(index=False, lineterminator="\n"),
     Form.JSON: _json,
 }
+
+
+def _safe(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose texts no spreadsheet takes for formulas."""
+    return table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)

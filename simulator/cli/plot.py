@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from simulator.errors import InputError
+from simulator.errors import InputError
 
 
 def plot(
@@ -31,14 +30,18 @@ def plot(
     ] = None,
 ) -> None:
     """Draw figures of results that are there."""
-    from simulator.plots import FIGURES, draw
+    from simulator.plots import FIGURES, draw, lacking
 
     formats = tuple(word.strip() for word in fmt.split(","))
     skip = None if figure else _left_out
     names = figure or list(FIGURES)
+    if letters := lacking(folder):
+        print(f"moesim: no font here has these letters, boxes in the figures: {letters}", file=sys.stderr)
     for path in draw(names, folder, formats, style, width, out=out, baseline=baseline, left_out=skip):
         print(path)
 
 
-def _left_out(name: str, error: InputError) -> None:
+def _left_out(name: str, error: Exception) -> None:
+    if not isinstance(error, InputError):
+        raise error
     print(f"left out: {name}: {error}", file=sys.stderr)

@@ -14,6 +14,7 @@ import typer
 from simulator.cli.arguments import Experiment, Sets, Traceback, told
 from simulator.cli.progress import Live
 from simulator.errors import InputError
+from simulator.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -75,13 +76,13 @@ def run(
         print("interrupted: what is finished is kept, --resume goes on", file=sys.stderr)
         raise
     for warning in done.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {printable(warning)}", file=sys.stderr)
     if as_json:
         print(json.dumps([summary_row(r) for r in done.runs], indent=2))
     else:
         _show(done)
     for failure in done.failures:
-        print(f"failed: {failure.where}: {failure.cause}", file=sys.stderr)
+        print(printable(f"failed: {failure.where}: {failure.cause}"), file=sys.stderr)
         if traceback:
             print(failure.details, file=sys.stderr)
     if done.failures:

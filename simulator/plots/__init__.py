@@ -5,6 +5,6 @@ They read results only. matplotlib and pandas are imported when something is dra
 
 from __future__ import annotations
 
-from simulator.plots.registry import FIGURES, draw, listing
+from simulator.plots.registry import FIGURES, draw, lacking, listing
 
-__all__ = ["FIGURES", "draw", "listing"]
+__all__ = ["FIGURES", "draw", "lacking", "listing"]

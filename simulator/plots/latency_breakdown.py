@@ -12,6 +12,7 @@ from simulator.analysis.labels import folded, stall_text
 from simulator.plots.bars import TITLE_WIDTH, Rows, beside, digits
 from simulator.plots.lines import size_title
 from simulator.plots.on_a_page import on_a_page
+from simulator.plots.scales import comparable
 from simulator.plots.style import BOX, COLUMN, LINE, PAGE, legend, panels, unit
 
 if TYPE_CHECKING:
@@ -64,8 +65,12 @@ def _draw(groups: Groups, data: pd.DataFrame, labels: list[str], label: str) -> 
     cells = [(panel, size) for panel in groups.panels for size in groups.sizes]
     parts = [data[(data[PANEL] == panel) & (data[SIZE] == size)] for panel, size in cells]
     kept = [(cell, part) for cell, part in zip(cells, parts, strict=True) if len(part)]
-    figure, all_axes, rows = _axes(groups, [cell for cell, _ in kept], label)
     longest = data.assign(_total=data[labels].sum(axis=1)).groupby(PANEL)["_total"].max()
+    if comparable(list(longest)):
+        longest[:] = longest.max()
+    else:
+        label += ", a scale for each machine"
+    figure, all_axes, rows = _axes(groups, [cell for cell, _ in kept], label)
     handles: dict[str, Any] = {}
     for axes, ((panel, _), part) in zip(all_axes, kept, strict=True):
         _stack(axes, rows, part, labels, handles)

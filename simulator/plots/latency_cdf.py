@@ -108,7 +108,7 @@ def _draw(groups: Groups, cells: Cells, series: list[str], sizes: list[float]) -
         axes.set_ylabel("tokens (%)" if index % columns == 0 else "")
         axes.set_xlabel(LABEL if n == 1 else "")
     if n > 1:
-        figure.supxlabel(LABEL)
+        figure.supxlabel(LABEL + ", a scale for each machine" * (len(groups.panels) > 1))
     marks = "marks at " + ", ".join(f"p{mark}" for mark in MARKED)
     less = f"{len(series)} of {len(groups.series)}, fastest to slowest median; "
     ordered = {name: handles[name] for name in series if name in handles}
@@ -134,6 +134,8 @@ def _across(axes: Axes, found: list[Any]) -> None:
     """Give the panels of one model and machine the same axis, from 0 or logarithmic."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+    if not found:
+        return
     low, high = min(values[0] for values in found), max(values[-1] for values in found)
     if low > 0 and high / low > LOG_FROM:
         axes.set_xscale("log")

@@ -34,4 +34,4 @@ def size_scale(axes: Axes, axis: SizeAxis | None, sizes: list[float]) -> None:
         if not near:
             ticks.append(size)
     axes.xaxis.set_major_locator(FixedLocator(ticks[::-1]))
-    axes.xaxis.set_major_formatter(lambda size, _: f"{size:g}")
+    axes.xaxis.set_major_formatter(lambda size, _: axis.text(size) if axis else f"{size:g}")

@@ -13,6 +13,7 @@ from simulator.plots.bars import TITLE_WIDTH, lying
 from simulator.plots.notes import on_seeds
 from simulator.plots.on_a_page import on_a_page
 from simulator.plots.over_sizes import draw_bars, draw_lines, in_order
+from simulator.plots.scales import one_scale
 from simulator.plots.style import COLUMN, PAGE, legend, nothing, panels
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def _bars(groups: Groups, data: pd.DataFrame) -> Figure:
     figure, all_axes, rows = lying(groups, LABEL)
     for axes, (_, part) in zip(all_axes, data.groupby(PANEL, sort=False), strict=True):
         draw_bars(axes, rows, part, METRIC)
+    one_scale(all_axes, "x", LABEL)
     return figure
 
 
@@ -52,10 +54,10 @@ def _curves(groups: Groups, data: pd.DataFrame) -> Figure:
     handles: dict[str, Any] = {}
     for axes, (panel, part) in zip(all_axes, data.groupby(PANEL, sort=False), strict=True):
         draw_lines(axes, groups, part, METRIC, handles)
-        axes.set_ylabel(LABEL)
         axes.set_title(folded(str(panel), TITLE_WIDTH) if n > 1 else "")
         if not part[METRIC].notna().any():
             nothing(axes, "a miss penalty")
+    one_scale(all_axes, "y", LABEL)
     if len(handles) > 1:
         legend(figure, in_order(groups, handles))
     return figure

@@ -27,6 +27,7 @@ from simulator.plots import (
     tokens_per_second,
     utilisation,
 )
+from simulator.plots.letters import fallback
 from simulator.plots.save import FORMATS, render, write
 from simulator.plots.style import styled
 
@@ -134,16 +135,39 @@ def draw(
     *,
     out: Path | None = None,
     baseline: str | None = None,
-    left_out: Callable[[str, InputError], None] | None = None,
+    left_out: Callable[[str, Exception], None] | None = None,
 ) -> list[Path]:
     """Draw figures from the tables of ``run_dir`` into ``out`` (its ``figures``); return the files written.
 
     Each figure becomes NAME.FORMAT for every format, or NAME-STYLE.FORMAT in another style than ``paper``,
     and NAME.csv with the data shown. Nothing is written unless all can be drawn; ``left_out`` is told of
-    those that cannot instead. Errors: InputError on an unknown name, format, style or baseline, and on
-    results that are missing, foreign or empty.
+    those that cannot instead, whatever the reason. Errors: InputError on an unknown name, format, style or
+    baseline, and on results that are missing, foreign or empty.
     """
     wanted = list(dict.fromkeys(names))
+    _check(wanted, formats, baseline)
+    folder = out or _figures_of(Path(run_dir))
+    files: dict[str, bytes] = {}
+    with styled(style, width):
+        if not wanted:
+            return []
+        source = Source(Path(run_dir), baseline)
+        source.use_letters()
+        for name in wanted:
+            try:
+                figure, data = source.draw(FIGURES[name])
+                suffix = "" if style == "paper" else f"-{style}"
+                drawn = {f"{name}{suffix}.{form}": render(figure, form) for form in dict.fromkeys(formats)}
+            except Exception as error:
+                if left_out is None:
+                    raise
+                left_out(name, error)
+                continue
+            files |= drawn | {f"{name}.csv": data.to_csv(index=False, lineterminator="\n").encode()}
+    return write(folder, files)
+
+
+def _check(wanted: Sequence[str], formats: Sequence[str], baseline: str | None) -> None:
     for name in wanted:
         if name not in FIGURES:
             raise InputError("figures", f"unknown figure ({name!r})", did_you_mean(name, FIGURES))
@@ -153,23 +177,20 @@ def draw(
     if baseline is not None and wanted and not any(FIGURES[name].compares for name in wanted):
         comparing = ", ".join(name for name, kind in FIGURES.items() if kind.compares)
         raise InputError("--baseline", "no figure that was asked for has one", f"draw one of: {comparing}")
-    files: dict[str, bytes] = {}
-    with styled(style, width):
-        if not wanted:
-            return []
-        source = Source(Path(run_dir), baseline)
-        for name in wanted:
-            try:
-                figure, data = source.draw(FIGURES[name])
-                suffix = "" if style == "paper" else f"-{style}"
-                drawn = {f"{name}{suffix}.{form}": render(figure, form) for form in dict.fromkeys(formats)}
-            except InputError as error:
-                if left_out is None:
-                    raise
-                left_out(name, error)
-                continue
-            files |= drawn | {f"{name}.csv": data.to_csv(index=False, lineterminator="\n").encode()}
-    return write(out or Path(run_dir) / "figures", files)
+
+
+def _figures_of(run_dir: Path) -> Path:
+    """Return where a run folder has its figures; InputError if that leads out of it."""
+    folder = run_dir / "figures"
+    if folder.is_symlink():
+        hint = "take it away, or name a folder with --out"
+        raise InputError(str(folder), "is a symbolic link, and leads elsewhere", hint)
+    return folder
+
+
+def lacking(run_dir: Path) -> str:
+    """Return the letters of a run folder's names that no font here has: boxes in its figures."""
+    return Source(run_dir).use_letters()
 
 
 class Source:
@@ -184,6 +205,17 @@ class Source:
         self.tables: dict[str, pd.DataFrame] = {}
         if baseline is not None:
             baseline_name(group(self.summary), baseline)
+
+    def use_letters(self) -> str:
+        """Let the style fall back on fonts that have this folder's letters; return those that none has."""
+        from matplotlib import rcParams
+
+        text = self.summary.select_dtypes(exclude="number")
+        names = [str(name) for column in text for name in text[column].unique()]
+        families, missing = fallback([*names, *map(str, self.summary.columns)])
+        if families:
+            rcParams["font.family"] = [*rcParams["font.family"], *families]
+        return missing
 
     def draw(self, kind: Kind) -> tuple[Figure, pd.DataFrame]:
         """Return a figure and its data. Errors: InputError where the folder lacks what it needs."""

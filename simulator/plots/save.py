@@ -26,7 +26,7 @@ FORMATS: dict[str, dict[str, Any]] = {
 def render(figure: Figure, form: str) -> bytes:
     """Return a figure in one of FORMATS; the same bytes for the same data and matplotlib."""
     buffer = BytesIO()
-    with warnings.catch_warnings():  # a letter that the font lacks is a box, which the reader sees
+    with warnings.catch_warnings():  # letters that no font has were told of (letters.py)
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure.savefig(buffer, format=form, metadata=FORMATS[form])
     return buffer.getvalue()

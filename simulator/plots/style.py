@@ -161,12 +161,11 @@ def shade(index: int, n: int) -> dict[str, Any]:
 
 
 def line(index: int) -> dict[str, Any]:
-    """Return the look of the line of a series; from the ninth on dashed, with hollow markers."""
+    """Return the look of the line of a series; from the eighth on dashed. Hollow markers are for bounds."""
     colour, first = COLOURS[:7][index % 7], index < 7
     return {
         "color": colour,
         "marker": MARKERS[index % len(MARKERS)],
-        "markerfacecolor": colour if first else "white",
         "linestyle": "-" if first else (0, (4, 1.2)),
     }
 

@@ -16,6 +16,7 @@ from simulator.plots.bars import absent, beside, digits, lying, whiskers
 from simulator.plots.notes import on_seeds
 from simulator.plots.on_a_page import on_a_page
 from simulator.plots.over_sizes import draw_lines
+from simulator.plots.scales import one_scale
 from simulator.plots.style import COLOURS, COLUMN, PAGE, box, legend, nothing, panels, shade
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def _one_size(groups: Groups, data: pd.DataFrame) -> Figure:
         for y, x, value in zip(at, high, values, strict=True):
             beside(axes, float(np.nan_to_num(x)), y, digits(value))
         axes.set_xlim(0, max(1e-9, np.nanmax([0, *high])) * 1.2)
+    one_scale(all_axes, "x", LABEL)
     return figure
 
 
@@ -77,11 +79,11 @@ def _by_size(groups: Groups, data: pd.DataFrame) -> Figure:
             (_abreast if abreast else _shades)(axes, groups, part, handles)
         if len(groups.panels) > 1:
             axes.set_title(folded(str(panel), 60))
-        axes.set_ylabel(LABEL)
         axes.set_ylim(bottom=0)
         axes.grid(visible=True, axis="y")
         if not part[METRIC].notna().any():
             nothing(axes, LABEL)
+    one_scale(all_axes, "y", LABEL)
     title = groups.axis.label if groups.axis and rotated else ""
     if len(handles) > 1:
         legend(figure, handles, title)
@@ -95,7 +97,7 @@ def _abreast(axes: Axes, groups: Groups, part: pd.DataFrame, handles: dict[str, 
         own = part[part[SERIES] == name]
         at = own[SIZE].map(sizes.index).to_numpy(float) + (index - (len(groups.series) - 1) / 2) * width
         _stand(axes, own, at, width, handles, name, box(index))
-    axes.set_xticks(range(len(sizes)), [f"{size:g}" for size in sizes])
+    axes.set_xticks(range(len(sizes)), [groups.size_text(size) for size in sizes])
     axes.tick_params(axis="x", length=0)
     axes.set_xlabel(groups.axis.label if groups.axis else "")
 
@@ -106,7 +108,7 @@ def _shades(axes: Axes, groups: Groups, part: pd.DataFrame, handles: dict[str, A
         own = part[part[SIZE] == size]
         at = own[SERIES].map(groups.series.index).to_numpy(float)
         at = at + (index - (len(groups.sizes) - 1) / 2) * width
-        _stand(axes, own, at, width, handles, f"{size:g}", shade(index, len(groups.sizes)))
+        _stand(axes, own, at, width, handles, groups.size_text(size), shade(index, len(groups.sizes)))
     names = [folded(name, 24) for name in groups.series]
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.tick_params(axis="x", length=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 CSS_PX_PER_INCH = 115  # 8 pt letters are as high as the page's small print
 HIGHEST = 40  # inches
+PLAIN_BYTES = 20_000  # of a CSV; a larger one is compressed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class Picture:
     shows: str
     png: str
     csv: str
+    file: str
+    """What the CSV is called when it is saved."""
     width: int
     height: int
 
@@ -58,8 +62,25 @@ def _drawn(name: str, source: Source) -> Picture:
     kind = FIGURES[name]
     figure, data = source.draw(kind)
     width, height = _pixels(name, figure)
-    png, csv = render(figure, "png"), data.to_csv(index=False, lineterminator="\n").encode()
-    return Picture(name, kind.shows, uri("image/png", png), uri("text/csv", csv), width, height)
+    png, csv = few_colours(render(figure, "png")), data.to_csv(index=False, lineterminator="\n").encode()
+    saved = uri("text/csv", csv), f"{name}.csv"
+    if len(csv) > PLAIN_BYTES:
+        saved = uri("application/gzip", gzip.compress(csv, mtime=0)), f"{name}.csv.gz"
+    return Picture(name, kind.shows, uri("image/png", png), *saved, width, height)
+
+
+def few_colours(png: bytes) -> bytes:
+    """Return a picture in 256 colours, which figures do not exceed by much: a third of the bytes."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    image = Image.open(BytesIO(png)).convert("RGB")
+    image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        buffer, "png", optimize=True
+    )
+    return buffer.getvalue()
 
 
 def _pixels(name: str, figure: Figure) -> tuple[int, int]:

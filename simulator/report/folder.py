@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,10 @@ from simulator.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+MOST_VALUES = 100_000
+"""What a resolved experiment may hold, as an experiment file may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,32 @@ def _configs(folder: Path) -> list[Config]:
     where = str(folder / "config.resolved.yaml")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        documents = list(yaml.load_all(_text(folder, "config.resolved.yaml"), loader))
+        documents = list(_plain(yaml.compose_all(_text(folder, "config.resolved.yaml"), loader), where))
         if not all(isinstance(document, dict) for document in documents):
             raise InputError(where, "holds more than resolved experiments", HINT)
         return [_config(document) for document in documents]
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(where, f"is no YAML: {str(error).splitlines()[0]}", HINT) from None
+
+
+def _plain(documents: Iterable[Any], where: str) -> Iterator[Any]:
+    """Yield each document as plain data; an alias counts each time that it is used."""
+    import yaml
+
+    for root in documents:
+        sizes: dict[int, int] = {}
+
+        def size(node: Any, sizes: dict[int, int] = sizes) -> int:
+            if id(node) not in sizes:
+                sizes[id(node)] = MOST_VALUES + 1  # until it is known: an alias that contains itself
+                inner = node.value if isinstance(node.value, list) else []
+                parts = [part for item in inner for part in (item if isinstance(item, tuple) else (item,))]
+                sizes[id(node)] = 1 + sum(map(size, parts))
+            return sizes[id(node)]
+
+        if root is not None and size(root) > MOST_VALUES:
+            raise InputError(where, f"a run has more than {MOST_VALUES:,} values", "aliases count each time")
+        yield yaml.SafeLoader("").construct_document(root) if root is not None else None
 
 
 def _config(document: dict[str, Any]) -> Config:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from simulator.text import printable
 
 PREFILL, DECODE = 0, 1
 MISSING = -1
@@ -45,6 +47,14 @@ class TraceHeader(BaseModel):
     licence: str | None = None
     synthetic: bool = False
     notes: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shown_as_text(cls, said: Any) -> Any:
+        """Write control characters as escapes: names and notes are shown on terminals."""
+        if not isinstance(said, dict):
+            return said
+        return {key: printable(value) if isinstance(value, str) else value for key, value in said.items()}
 
 
 @dataclass(frozen=True, slots=True)
