@@ -92,7 +92,7 @@ def synth(
     table, fitted = out.with_suffix(".fit.csv"), out.with_suffix(".params.yaml")
     if rows:
         table.write_text(as_csv(rows), encoding="utf-8")
-        fitted.write_text(as_yaml(parameters), encoding="utf-8")
+        fitted.write_text(as_yaml(parameters, out.parent), encoding="utf-8")
     if as_json:
         facts = {"trace": str(out), "tokens": n_tokens, "parameters": parameters.model_dump(mode="json")}
         print(json.dumps({**facts, "fit": [asdict(row) for row in rows]}, indent=2))
@@ -108,6 +108,7 @@ def _parameters(
     params: Path | None, like: Path | None, like_statistics: str | None, options: dict[str, Any]
 ) -> tuple[Parameters, TraceHeader, str, list[Row]]:
     """Return the parameters, the shape, what they were fitted to, and how well."""
+    from simulator.config.paths import anchored
     from simulator.config.yaml_file import read_yaml, validate_mapping
     from simulator.trace.synth import published, report
     from simulator.trace.synth.like import fit_to_trace
@@ -132,6 +133,7 @@ def _parameters(
     else:
         document = read_yaml(params) if params else None
         data, lines = (document.data, document.lines) if document else ({}, {})
+        data = anchored(data, params.parent) if params else data
         parameters = validate_mapping(
             {**data, **options}, Parameters, str(params or "moesim trace synth"), lines
         )

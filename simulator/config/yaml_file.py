@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from simulator import data as data_folders
 from simulator.config.faults import Path_, explain
+from simulator.config.paths import is_path, no_such_file
 from simulator.config.yaml_scalars import Dumper, Loader
 from simulator.errors import InputError, did_you_mean
 
@@ -147,11 +148,10 @@ def validate_mapping(
 
 def find_named(kind: data_folders.Kind, name_or_path: str) -> Path:
     """Return the file of a name in the data folder of ``kind``, or of a path; InputError if there is none."""
-    suffix = data_folders.SUFFIX[kind]
-    if "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith((suffix, ".yml")):
+    if is_path(kind, name_or_path):
         path = Path(name_or_path).expanduser()
         if not path.is_file():
-            raise InputError(name_or_path, "no such file")
+            raise no_such_file(path)
         return path
     known = data_folders.names(kind)
     if name_or_path not in known:
@@ -159,4 +159,4 @@ def find_named(kind: data_folders.Kind, name_or_path: str) -> Path:
         raise InputError(
             name_or_path, f"unknown {singular}", f"{did_you_mean(name_or_path, known)} (or a path)"
         )
-    return data_folders.folder(kind) / f"{name_or_path}{suffix}"
+    return data_folders.folder(kind) / f"{name_or_path}{data_folders.SUFFIX[kind]}"
