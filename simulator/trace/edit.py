@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import InputError
 from simulator.trace.columns import from_arrays
 from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parquet import TraceWriter
@@ -23,15 +22,6 @@ OFFERED = {
     "recorded_residency": ("recorded",),
     "token_ids": ("token_id",),
 }
-
-
-def check_target(out: Path, sources: Sequence[Path], *, force: bool) -> None:
-    """Refuse to write over a source, and without ``force`` over anything. Errors: InputError."""
-    for source in sources:
-        if out.exists() and source.exists() and out.samefile(source):
-            raise InputError(str(out), "is what is read", "name another file: a source is never written over")
-    if out.exists() and not force:
-        raise InputError(str(out), "exists", "name another file, or replace it with --force")
 
 
 def write_chunks(chunks: Iterable[Trace], out: Path) -> int:
