@@ -10,7 +10,6 @@ import pytest
 from simulator import data
 from tests.test_bad_input import moesim, refused
 
-ROUTING = '{"sequence": 0, "position": 0, "layer": 0, "experts": [1, 2], "weights": [0.6, 0.4]}\n'
 SYNTH = ["trace", "synth", "--layers", "2", "--experts", "4", "--top-k", "1", "--sequences", "1"]
 COMMANDS = {
     "import": ["trace", "import", "olmo.csv", "--format", "csv", "--n-experts", "8", "--phase", "decode"],

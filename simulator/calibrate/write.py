@@ -8,9 +8,9 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.files import check_target
 from simulator.hardware import HardwareProfile
 from simulator.plots.save import write
-from simulator.target import check_target
 
 
 def check_new(path: Path, *, force: bool = False) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from simulator.cli.compare_cells import BOLD, Cells, bold, cells, short
 from simulator.cli.compare_latex import latex
-from simulator.target import check_target
+from simulator.files import check_target
 
 if TYPE_CHECKING:
     from rich.table import Table

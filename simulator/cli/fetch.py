@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from simulator.target import check_target
+from simulator.files import check_target
 
 
 def fetch(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.errors import InputError
-from simulator.target import check_target
+from simulator.files import check_target
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -45,7 +45,7 @@ def _base(document: Document, place: str) -> Document:
         raise InputError(place, f"not a file name ({name!r})", "such as base.yaml, beside this file")
     if is_path("experiments", name):
         beside = document.path.parent / name
-        if beside.is_file():
+        if beside.exists():
             return read_yaml(beside)
         error = no_such_file(beside.absolute())
         raise InputError(place, f"{name}: {error.what}", error.hint)

@@ -15,6 +15,7 @@ from simulator.config.faults import Path_, explain
 from simulator.config.paths import is_path, no_such_file
 from simulator.config.yaml_scalars import Dumper, Loader
 from simulator.errors import InputError, did_you_mean
+from simulator.files import check_source
 
 M = TypeVar("M", bound=BaseModel)
 MOST_VALUES = 100_000
@@ -90,11 +91,10 @@ class _Reader:
 def read_yaml(path: str | Path) -> Document:
     """Read one YAML mapping with the safe loader; InputError if it is missing or not well formed."""
     path = Path(path)
+    check_source(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(str(path), "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(str(path), f"cannot be read as text: {error}") from None
     built, lines = _parsed(text, str(path))
     built = {} if built is None else built
@@ -150,7 +150,7 @@ def find_named(kind: data_folders.Kind, name_or_path: str) -> Path:
     """Return the file of a name in the data folder of ``kind``, or of a path; InputError if there is none."""
     if is_path(kind, name_or_path):
         path = Path(name_or_path).expanduser()
-        if not path.is_file():
+        if not path.exists():
             raise no_such_file(path)
         return path
     known = data_folders.names(kind)

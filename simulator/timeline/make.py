@@ -16,11 +16,11 @@ from simulator import __version__
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.engine.observe import observe
 from simulator.errors import InputError
+from simulator.files import check_target
 from simulator.library import Library
 from simulator.play import Ready, prepare
 from simulator.sweep import RunSpec, expand
 from simulator.systems import system_label
-from simulator.target import check_target
 from simulator.timeline.recorder import Recorder
 from simulator.timeline.trace_events import TraceEvents
 

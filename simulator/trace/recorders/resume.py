@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from simulator.errors import InputError
-from simulator.target import check_target
+from simulator.files import check_target
 from simulator.trace.core import Trace
 from simulator.trace.parquet import GROUP_BYTES, TraceWriter, write_trace
 from simulator.trace.parts import gathered

@@ -1,4 +1,8 @@
-"""The one rule for files that a command writes: nothing that is there is replaced unless --force says so."""
+"""The one rule for files that are read, and the one for files that are written.
+
+What cannot be read is called what it is: absent, a folder, empty, not ours to read. What is there is replaced
+only where --force says so.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,29 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from simulator.errors import InputError
+
+
+def check_source(path: Path, hint: str = "") -> None:
+    """Refuse a file that cannot be read, or has nothing in it; ``hint`` is for one that is absent.
+
+    Errors: InputError.
+    """
+    where = str(path)
+    try:
+        if path.is_dir():
+            raise InputError(where, "is a folder", "name a file")
+        if path.exists() and not path.is_file():
+            raise InputError(where, "is no file", "name a file that can be read twice")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise InputError(where, "is empty")
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(where, "no such file", hint) from None
+    except PermissionError:
+        raise InputError(where, "may not be read: permission denied", "change who may read it") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(where, f"cannot be read: {reason}") from None
 
 
 def check_target(out: Path, sources: Iterable[Path] = (), *, force: bool) -> None:
