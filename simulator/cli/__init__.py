@@ -1,7 +1,7 @@
 """The command line: the only place that prints.
 
 Exit status: 0 done, 2 bad input or a policy that broke (one line on stderr that says what to change), 1 a
-fault of ours or runs that failed under --keep-going, 130 and 143 interrupted.
+fault of ours, runs that failed under --keep-going or a pipe that nobody reads, 130 and 143 interrupted.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from simulator.files import check_source
 from simulator.trace.columns import from_arrays
 from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parquet import TraceWriter
@@ -36,6 +37,7 @@ def write_chunks(chunks: Iterable[Trace], out: Path) -> int:
 
 def described(path: Path) -> str:
     """Return a file's name, without its folder, and the beginning of its SHA-256."""
+    check_source(path)
     with path.open("rb") as file:
         return f"{path.name} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()[:16]})"
 
