@@ -22,6 +22,7 @@ from typing import Any
 from policies import base
 from policies.base import Policy
 from policies.parameters import construct
+from simulator.config.paths import near, no_such_file
 from simulator.errors import InputError, did_you_mean
 from simulator.trace.core import Trace
 
@@ -111,7 +112,7 @@ class Listed:
 def create(axis: str, spec: str | Mapping[str, Any], where: str | None = None) -> Any:
     """Return a new, unbound policy of an axis: an instance of the axis's class in ``policies.base``.
 
-    ``spec`` is a name, ``path/to/file.py:Class`` (from the working directory), or a mapping of
+    ``spec`` is a name, ``path/to/file.py:Class`` (experiments make it absolute), or a mapping of
     ``name`` (either of these) and parameters. ``where`` is the option to blame.
     Errors: InputError (unknown name, unusable file, parameter that the policy does not take).
     """
@@ -200,15 +201,18 @@ def _find(axis: str, name: str, where: str) -> type[Policy]:
     source, _, attribute = ref.rpartition(":")
     if name not in names and not source.endswith(".py"):
         raise InputError(where, f"unknown policy '{name}'", did_you_mean(name, names))
+    if name not in names and not Path(source).is_file():
+        missing = no_such_file(source)
+        raise InputError(where, f"{missing.where}: {missing.what}", missing.hint)
     try:
         module = import_module(source) if name in names else _load_file(Path(source))
     except Exception as error:  # whatever the code of a third party does when it is imported
-        raise InputError(where, f"cannot load {source}: {type(error).__name__}: {error}") from error
+        raise InputError(where, f"cannot load {near(source)}: {type(error).__name__}: {error}") from error
     found = vars(module).get(attribute)
     wanted = AXES[axis]
     if not isinstance(found, type) or not issubclass(found, wanted):
         hint = f"a class that derives from policies.base.{wanted.__name__} is wanted"
-        raise InputError(where, f"{source} has no {axis} policy '{attribute}'", hint)
+        raise InputError(where, f"{near(source)} has no {axis} policy '{attribute}'", hint)
     return found
 
 

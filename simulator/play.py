@@ -14,6 +14,7 @@ from policies.base import Policy
 from policies.origin import Origin, origin, own_code
 from policies.registry import named
 from simulator import __version__
+from simulator.config.paths import shown
 from simulator.config.units import format_apart
 from simulator.engine import checked
 from simulator.engine.build import Inputs, Run
@@ -146,7 +147,7 @@ def _identity(ready: Ready) -> dict[str, Value]:
 
 
 def resolved(spec: RunSpec) -> dict[str, Any]:
-    """Return a run's experiment as plain data that can itself be run."""
+    """Return a run's experiment as plain data that can itself be run; its paths are absolute."""
     config = spec.experiment.model_dump(mode="json", exclude={"sweep", "tune"}, exclude_none=True)
     config["sweep"] = {"seeds": [spec.seed]}
     return config
@@ -166,11 +167,12 @@ def _files(ready: Ready, library: Library) -> dict[str, str]:
 def _origins(spec: RunSpec) -> dict[str, Origin]:
     """Return what policies that are not built in are made of, by axis and name."""
     given = spec.experiment.policies.model_dump(exclude_none=True)
+    names = shown(given, ("policies",))
     found = {}
     for key, policy in given.items():
-        axis = key.removeprefix("cpu_")
+        axis, name = key.removeprefix("cpu_"), names[key]
         if (made := origin(axis, policy)) is not None:
-            found[f"{axis} {policy['name'] if isinstance(policy, dict) else policy}"] = made
+            found[f"{axis} {name['name'] if isinstance(name, dict) else name}"] = made
     return found
 
 
@@ -205,10 +207,10 @@ def _learnt_from(inputs: Inputs) -> str:
     if training is None:
         return ""
     if experiment.training_trace is not None:
-        return experiment.training_trace
+        return str(shown(experiment.training_trace, ("training_trace",)))
     first, last = int(training.sequence[0]), int(training.sequence[-1])
     which = f"sequence {first}" if first == last else f"sequences {first} to {last}"
-    return f"{which} of {experiment.trace}, not replayed"
+    return f"{which} of {shown(experiment.trace, ('trace',))}, not replayed"
 
 
 def _skipped(metrics: Mapping[str, Value]) -> list[str]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from simulator.config.paths import relative_to, short_names
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
 from simulator.execute import Backend, Elsewhere, Here, executor
@@ -92,7 +93,7 @@ def run_experiment(
             failures = _play(runs_on, todo, store, how, progress)
             there = _read(store, todo, failures)
             store.complete = not failures and not left_out
-            runs = [_placed(row, run.spec) for run, row in there]
+            runs = [_placed(row, run.spec, target) for run, row in there]
             if not runs:
                 raise RunError(failures[0], "every run failed")
             _tell_apart(runs)
@@ -245,11 +246,11 @@ def _unchanged(outcome: Played | Failure, run: Todo) -> Played | Failure:
     )
 
 
-def _placed(row: RunResult, spec: RunSpec) -> RunResult:
+def _placed(row: RunResult, spec: RunSpec, target: Path) -> RunResult:
     """Return a run's row as this sweep calls it: its number, its swept keys, and what decides nothing."""
     row.identity |= {"run": spec.index, "experiment": spec.experiment.name}
     row.swept = dict(spec.swept)
-    row.config = resolved(spec)
+    row.config = relative_to(resolved(spec), target)
     return row
 
 
@@ -296,9 +297,10 @@ def _draw(folder: Path, figures: Sequence[str]) -> tuple[list[Path], list[str], 
 def _tell_apart(runs: Sequence[RunResult]) -> None:
     """Name models, machines and traces as the experiment does where their own names do not differ."""
     for key in ("model", "hardware", "trace"):
+        names = short_names(run.config[key] for run in runs)
         given: dict[Value, set[str]] = defaultdict(set)
         for run in runs:
             given[run.identity[key]].add(run.config[key])
         for run in runs:
             if len(given[run.identity[key]]) > 1:
-                run.identity[key] = run.config[key]
+                run.identity[key] = names[run.config[key]]

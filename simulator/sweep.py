@@ -7,12 +7,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from simulator.config.experiment import Experiment, Sweep
 from simulator.config.extends import inherit
+from simulator.config.paths import anchored, key_of, short_paths, shown
 from simulator.config.points import NOT_SWEPT, first_point, points
 from simulator.config.yaml_file import Document, parse_yaml, validate_mapping
 from simulator.errors import InputError
@@ -26,6 +28,7 @@ UNDECIDED = {"sweep", "tune", "figures", "description", "name"}
 class RunSpec:
     """One run of a sweep: its resolved experiment, its seed and the swept keys with their values.
 
+    The experiment has paths, all absolute; ``swept`` has names of files.
     ``where`` is the file, and the place in its sweep, to blame for what is wrong with this run.
     """
 
@@ -36,21 +39,27 @@ class RunSpec:
     where: str
 
     def digest(self) -> str:
-        """Return a hash of everything that the experiment file decides about this run."""
-        decided = self.experiment.model_dump(mode="json", exclude=UNDECIDED)
-        text = json.dumps([decided, self.seed], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Return a hash of everything that the experiment file decides about this run, wherever files lie."""
+        return hashlib.sha256(_text(shown(_decided(self)), self.seed).encode()).hexdigest()
+
+
+def _decided(run: RunSpec) -> dict[str, Any]:
+    return run.experiment.model_dump(mode="json", exclude=UNDECIDED)
+
+
+def _text(decided: dict[str, Any], seed: int) -> str:
+    return json.dumps([decided, seed], sort_keys=True)
 
 
 def parse_set(text: str) -> tuple[str, Any]:
-    """Split ``key.path=value``; the value is read as a file's is: YAML 1.2."""
+    """Split ``key.path=value``; the value is read as a file's is; paths are from the working folder."""
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
         raise InputError(
             f"--set {text}", "not of the form key=value", "such as memory.gpu_expert_cache='12 GiB'"
         )
     try:
-        return key, parse_yaml(value, "")
+        return key, anchored(parse_yaml(value, ""), Path(), key_of(key))
     except InputError as error:
         hint = error.hint or "put quotes around it, or a space after ':'"
         raise InputError(f"--set {key}", f"{error.what}: {value[:60]!r}", hint) from None
@@ -88,9 +97,11 @@ def expand(
     visited = points(sweep, where)
     _check_set(given, {key for point in visited for key in point})
     lines = _unchanged(lines, {key for point in visited for key in point})
+    short = short_paths(visited, visited, key_of("sweep.list"))
     runs: list[RunSpec] = []
     for n, point in enumerate(visited):
-        place = where + (f" (sweep: {', '.join(f'{k}={v}' for k, v in point.items())})" if point else "")
+        swept = short[n]
+        place = where + (f" (sweep: {', '.join(f'{k}={v}' for k, v in swept.items())})" if point else "")
         try:
             experiment = _validated(_at(data, point), place, lines, given)
         except InputError as error:
@@ -99,7 +110,7 @@ def expand(
             refused.append(error)
             continue
         first = n * len(sweep.seeds)
-        runs += [RunSpec(first + i, experiment, s, point, place) for i, s in enumerate(sweep.seeds)]
+        runs += [RunSpec(first + i, experiment, s, swept, place) for i, s in enumerate(sweep.seeds)]
     if not runs and refused:
         raise refused[0]
     _check_same(runs)
@@ -140,7 +151,7 @@ def _check_same(runs: Iterable[RunSpec]) -> None:
     """Refuse two runs that would be the same: values differ in writing only, or two grids share them."""
     seen: dict[str, RunSpec] = {}
     for run in runs:
-        first = seen.setdefault(run.digest(), run)
+        first = seen.setdefault(_text(_decided(run), run.seed), run)
         if first is not run:
             raise InputError(run.where, f"is the same as run {first.index}", "each run once")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.config.experiment import Experiment, Policies, Runtime, System
+from simulator.config.paths import key_of, shown
 from simulator.config.yaml_file import load_yaml
 from simulator.errors import InputError, did_you_mean
 
@@ -58,7 +59,7 @@ def system_label(experiment: Experiment) -> str:
     A preset is called modified where the experiment overrides a policy, or a setting that the preset makes.
     """
     if experiment.system is None:
-        eviction = experiment.policies.eviction
+        eviction = shown(experiment.policies.eviction, key_of("policies.eviction"))
         return eviction if isinstance(eviction, str) else str(eviction.get("name"))
     preset = load_system(experiment.system, "system")
     runtime = Runtime.model_validate(preset.runtime)

@@ -496,11 +496,14 @@ def test_a_busy_machine_and_unsteady_numbers_are_said() -> None:
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     taken = tmp_path / "mine.yaml"
     taken.write_text("mine")
-    with pytest.raises(InputError, match="never overwrites"):
+    with pytest.raises(InputError, match="is there already"):
         check_new(taken)
-    with pytest.raises(InputError, match="never overwrites"):
+    with pytest.raises(InputError, match="is there already"):
         write_profile(profile(made_up(), "mine"), taken)
     assert taken.read_text() == "mine"
+    check_new(taken, force=True)
+    write_profile(profile(made_up(), "mine"), taken, force=True)
+    assert load_hardware(str(taken)).name == "mine"
     with pytest.raises(InputError, match=r"is no \.yaml"):
         check_new(tmp_path / "mine.txt")
     with pytest.raises(InputError, match="no such folder"):

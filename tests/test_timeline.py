@@ -352,11 +352,14 @@ def run(*words: str, cwd: Path = SRC) -> subprocess.CompletedProcess[str]:
         ("5:2", "--tokens: '5:2' is empty; start:end, and the end is not in it"),
         ("3:3", "--tokens: '3:3' is empty"),
         ("x:y", "--tokens: 'x:y'; allowed: start:end, such as 0:20"),
-        ("-5:-2", "--tokens: '-5:-2'; allowed: start:end"),
+        ("-2:-5", "--tokens: '-2:-5' is empty"),
+        ("-419:", "--tokens: '-419:' goes beyond the run; the run has 418 passes"),
+        (":-418", "--tokens: ':-418' is empty"),
+        ("--5:", "--tokens: '--5:'; allowed: start:end"),
         ("7", "--tokens: '7'; allowed: start:end"),
         ("\u0663:\u0665", "allowed: start:end"),
-        ("0:419", "--tokens: '0:419' goes beyond the end; the run has 418 passes"),
-        ("5000:", "'5000:' goes beyond the end"),
+        ("0:419", "--tokens: '0:419' goes beyond the run; the run has 418 passes"),
+        ("5000:", "'5000:' goes beyond the run"),
         ("418:", "'418:' is empty"),
     ],
 )
@@ -367,8 +370,8 @@ def test_a_wrong_range_is_refused(tokens: str, said: str) -> None:
 
 
 def test_a_range_is_a_slice() -> None:
-    found = [passes_of(text, 418) for text in ("0:20", ":5", "400:", ":", " 3:4 ")]
-    assert found == [(0, 20), (0, 5), (400, 418), (0, 418), (3, 4)]
+    found = [passes_of(text, 418) for text in ("0:20", ":5", "400:", ":", " 3:4 ", "-2:", "-5:-2", ":-400")]
+    assert found == [(0, 20), (0, 5), (400, 418), (0, 418), (3, 4), (416, 418), (413, 416), (0, 18)]
 
 
 def test_a_run_is_chosen_by_number() -> None:
@@ -397,8 +400,8 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
     there = tmp_path / "t.json"
     there.write_text("mine")
     for out, said in (
-        (there, "exists"),
-        (tmp_path, "is no file"),
+        (there, "is there already"),
+        (tmp_path, "is a folder"),
         (tmp_path / "no" / "t.json", "No such file or directory"),
         (there / "t.json", "Not a directory"),
         (Path("/dev/full"), "is no file"),

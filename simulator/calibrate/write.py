@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from simulator.errors import InputError
+from simulator.files import check_target
 from simulator.hardware import HardwareProfile
 from simulator.plots.save import write
 
 
-def check_new(path: Path) -> None:
+def check_new(path: Path, *, force: bool = False) -> None:
     """Refuse a path that is taken, or cannot become a profile; said before minutes of measuring."""
     if path.suffix != ".yaml":
         raise InputError(str(path), "is no .yaml", "a profile is named as its file: my-machine.yaml")
-    if os.path.lexists(path):
-        raise _taken(path)
+    check_target(path, force=force)
     folder = path.absolute().parent
     if not folder.is_dir():
         raise InputError(str(path.parent), "no such folder", "make it first")
@@ -28,25 +27,12 @@ def check_new(path: Path) -> None:
         raise InputError(str(path.parent), f"cannot be written: {error.strerror}") from None
 
 
-def write_profile(profile: HardwareProfile, path: Path) -> None:
-    """Write a profile to a new file, whole or not at all. Errors: InputError (taken, cannot be written)."""
+def write_profile(profile: HardwareProfile, path: Path, *, force: bool = False) -> None:
+    """Write a profile, whole or not at all. Errors: InputError (taken meanwhile, cannot be written)."""
     data = profile.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     text = "\n".join(_lines(data, 0)) + "\n"
-    try:
-        path.open("x").close()  # the name is ours now
-    except FileExistsError:
-        raise _taken(path) from None
-    except OSError as error:
-        raise InputError(str(path), f"cannot be written: {error.strerror}") from None
-    try:
-        write(path.parent, {path.name: text.encode()})
-    except BaseException:
-        path.unlink()
-        raise
-
-
-def _taken(path: Path) -> InputError:
-    return InputError(str(path), "exists; a calibration never overwrites", "name another file")
+    check_target(path, force=force)  # minutes have gone by
+    write(path.parent, {path.name: text.encode()})
 
 
 def _lines(data: dict[str, Any], depth: int) -> list[str]:

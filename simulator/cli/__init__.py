@@ -1,7 +1,7 @@
 """The command line: the only place that prints.
 
 Exit status: 0 done, 2 bad input or a policy that broke (one line on stderr that says what to change), 1 a
-fault of ours or runs that failed under --keep-going, 130 and 143 interrupted.
+fault of ours, runs that failed under --keep-going or a pipe that nobody reads, 130 and 143 interrupted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import typer
 from simulator.cli import trace, validate
 from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
+from simulator.cli.effects import Effective
 from simulator.cli.fetch import fetch
 from simulator.cli.lists import list_, schema
 from simulator.cli.locality import locality
@@ -36,17 +37,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Replay recorded MoE routing through a model of GPU, CPU and SSD memory.",
 )
-app.command("run")(run)
+app.command("run", cls=Effective)(run)
 app.command("plot")(plot)
-app.command("compare")(compare)
+app.command("compare", cls=Effective)(compare)
 app.command("report")(report)
 app.command("timeline")(timeline)
 app.command("tune")(tune)
 app.command("calibrate")(calibrate)
 app.command("list")(list_)
 app.command("schema")(schema)
-trace.app.command("fetch")(fetch)
-trace.app.command("record")(record)
+trace.app.command("fetch", cls=Effective)(fetch)
+trace.app.command("record", cls=Effective)(record)
 trace.app.command("synth")(synth)
 trace.app.command("locality")(locality)
 app.add_typer(trace.app, name="trace")

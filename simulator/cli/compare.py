@@ -15,7 +15,7 @@ import typer
 
 from simulator.cli.compare_cells import BOLD, Cells, bold, cells, short
 from simulator.cli.compare_latex import latex
-from simulator.errors import InputError
+from simulator.files import check_target
 from simulator.text import csv_cell
 
 if TYPE_CHECKING:
@@ -57,10 +57,8 @@ def compare(
     from simulator.analysis.compare import compare as compared
     from simulator.plots.save import write
 
-    if out is not None and out.is_dir():
-        raise InputError(str(out), "is a folder", "name a file with --out")
-    if out is not None and out.exists() and not force:
-        raise InputError(str(out), "is there already", "name another file, or replace it with --force")
+    if out is not None:
+        check_target(out, force=force)
     found = compared(folders, baseline, metric or [])
     notes = [*found.notes, *_caveats(folders)]
     text = FORMS[form](found, notes)

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from simulator.files import check_target
+
 
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="one of `moesim list traces`")],
@@ -25,13 +27,12 @@ def fetch(
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     from simulator.trace.catalogue import load_catalogue
-    from simulator.trace.edit import check_target
     from simulator.trace.fetch import fetch as fetch_trace
     from simulator.trace.find import cache_folder
 
     entry = load_catalogue().entry(name)
     if out:
-        check_target(out, [], force=force)
+        check_target(out, force=force)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -33,7 +33,7 @@ def record(
     prompts: Annotated[
         Path, typer.Option(help='One prompt a line, or .jsonl with {"prompt"} or {"messages"} a line.')
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet trace to write; must not exist.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet trace to write.")],
     decode: Annotated[int, typer.Option(min=0, help="Tokens to decode after each prompt.")],
     predict: Annotated[int, typer.Option(min=0, help="Layers ahead that the next gates predict.")] = 3,
     temperature: Annotated[float, typer.Option(min=0, help="0 decodes greedily.")] = 0.8,
@@ -54,6 +54,7 @@ def record(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a recording that was interrupted.")
     ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     prompt_source: Annotated[
         str | None, typer.Option(help="Where the prompts come from; by default the file's name.")
     ] = None,
@@ -74,7 +75,7 @@ def record(
     from simulator.trace.recorders.resume import Parts
     from simulator.trace.recorders.tokens import tokenize
 
-    with Parts(output, resume=resume) as parts:
+    with Parts(output, resume=resume, force=force) as parts:
         written = texts.read_prompts(prompts)
         loaded = huggingface.load(model, device=device, dtype=dtype.value)
         tokens = tokenize(loaded, written, decode, chat=chat)

@@ -13,7 +13,6 @@ import typer
 
 from simulator.cli.arguments import Experiment, Sets, Traceback, told
 from simulator.cli.progress import Live
-from simulator.errors import InputError
 from simulator.text import printable
 
 if TYPE_CHECKING:
@@ -60,8 +59,6 @@ def run(
     from simulator.results import summary_row
     from simulator.runner import HowToRun, run_experiment
 
-    if scheduler is not None and backend is not Where.DASK:
-        raise InputError("--scheduler", "without --backend dask", "leave it out")
     how = HowToRun(
         force=force,
         resume=resume,

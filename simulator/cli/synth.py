@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.errors import InputError
+from simulator.files import check_target
 
 if TYPE_CHECKING:
     from simulator.trace.core import TraceHeader
@@ -58,6 +59,7 @@ def synth(
         typer.Option(help="accuracy of recorded predictions 1, 2, ... layers ahead, such as 0.96,0.9"),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="what is drawn")] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace what is there")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of a table")] = False,
 ) -> None:
     """Draw a synthetic trace, labelled as such, from parameters that are given or fitted."""
@@ -82,6 +84,9 @@ def synth(
             "several sources of parameters",
             "one of --params, --like, --like-statistics",
         )
+    table, fitted = out.with_suffix(".fit.csv"), out.with_suffix(".params.yaml")
+    for target in (out, table, fitted) if like or like_statistics else (out,):
+        check_target(target, [one for one in (params, like) if one], force=force)
     parameters, header, fitted_to, rows = _parameters(params, like, like_statistics, options)
     n_tokens = 0
     with TraceWriter(out) as writer:
@@ -89,10 +94,9 @@ def synth(
             writer.append(chunk)
             n_tokens += chunk.n_tokens
             header = chunk.header
-    table, fitted = out.with_suffix(".fit.csv"), out.with_suffix(".params.yaml")
     if rows:
         table.write_text(as_csv(rows), encoding="utf-8")
-        fitted.write_text(as_yaml(parameters), encoding="utf-8")
+        fitted.write_text(as_yaml(parameters, out.parent), encoding="utf-8")
     if as_json:
         facts = {"trace": str(out), "tokens": n_tokens, "parameters": parameters.model_dump(mode="json")}
         print(json.dumps({**facts, "fit": [asdict(row) for row in rows]}, indent=2))
@@ -108,6 +112,7 @@ def _parameters(
     params: Path | None, like: Path | None, like_statistics: str | None, options: dict[str, Any]
 ) -> tuple[Parameters, TraceHeader, str, list[Row]]:
     """Return the parameters, the shape, what they were fitted to, and how well."""
+    from simulator.config.paths import anchored
     from simulator.config.yaml_file import read_yaml, validate_mapping
     from simulator.trace.synth import published, report
     from simulator.trace.synth.like import fit_to_trace
@@ -132,6 +137,7 @@ def _parameters(
     else:
         document = read_yaml(params) if params else None
         data, lines = (document.data, document.lines) if document else ({}, {})
+        data = anchored(data, params.parent) if params else data
         parameters = validate_mapping(
             {**data, **options}, Parameters, str(params or "moesim trace synth"), lines
         )

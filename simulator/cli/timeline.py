@@ -18,8 +18,8 @@ def timeline(
         str | None,
         typer.Option(
             metavar="A:B",
-            help="passes of the run to show, in order, from A up to and without B, as Python slices; "
-            "a decode step, a prompt or a chunk of one is a pass (default: the first 20)",
+            help="passes of the run to show, in order, from A up to and without B, as Python slices (-2: is "
+            "the last two); a decode step, a prompt or a chunk of one is a pass (default: the first 20)",
         ),
     ] = None,
     run: Annotated[

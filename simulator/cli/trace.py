@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from simulator.errors import InputError
+from simulator.files import check_target
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,20 +48,22 @@ def import_(
         str | None, typer.Option(help="numbers of the MoE layers in the model, such as 1-26 or 1,3,5")
     ] = None,
     licence: Annotated[str | None, typer.Option(help="licence of the trace for the header")] = None,
+    force: Force = False,
 ) -> None:
     """Turn a trace that another tool recorded into a moesim trace."""
     from simulator.trace.importers.options import ImportOptions, parse_layers
     from simulator.trace.importers.registry import import_trace
     from simulator.trace.parquet import write_trace
 
+    check_target(out, [source], force=force)
     options = ImportOptions(
         phase=phase,
-        axes=tuple(axis.strip() for axis in axes.split(",")) if axes else None,
+        axes=tuple(axis.strip() for axis in axes.split(",")) if axes is not None else None,
         key=dict(_pair(text) for text in key or []),
         model=model,
         n_experts=n_experts,
         top_k=top_k,
-        moe_layers=parse_layers(moe_layers) if moe_layers else None,
+        moe_layers=parse_layers(moe_layers) if moe_layers is not None else None,
         licence=licence,
     )
     trace = import_trace(source, format_name, options)
@@ -114,17 +117,19 @@ def slice_(
 ) -> None:
     """Keep some sequences, tokens, layers or columns of a trace, whatever its size."""
     from simulator.errors import did_you_mean
-    from simulator.trace.edit import OFFERED, check_target, described, write_chunks
+    from simulator.trace.edit import OFFERED, described, write_chunks
     from simulator.trace.ranges import parse_ranges
     from simulator.trace.slice_ import PHASES, Cut, cut
 
-    if phase and phase not in PHASES:
+    if phase is not None and phase not in PHASES:
         raise InputError("--phase", f"'{phase}'", did_you_mean(phase, PHASES))
     for name in drop or []:
         if name not in OFFERED:
             raise InputError("--without", f"'{name}'", did_you_mean(name, OFFERED))
     texts = {"--sequences": sequences, "--tokens": positions, "--layers": layers}
-    ranges = {option: parse_ranges(option, text) if text else None for option, text in texts.items()}
+    ranges = {
+        option: parse_ranges(option, text) if text is not None else None for option, text in texts.items()
+    }
     choice = Cut(
         sequences=ranges["--sequences"],
         positions=ranges["--tokens"],
@@ -149,7 +154,7 @@ def merge(
     force: Force = False,
 ) -> None:
     """Join traces of one model; their sequences are renumbered in the order given."""
-    from simulator.trace.edit import check_target, write_chunks
+    from simulator.trace.edit import write_chunks
     from simulator.trace.merge import merge as merge_chunks
 
     check_target(out, traces, force=force)
@@ -171,7 +176,7 @@ def anonymise(
 ) -> None:
     """Leave out token ids, prompt source and notes; routing itself still tells of the text."""
     from simulator.trace.anonymise import anonymise as anonymised
-    from simulator.trace.edit import check_target, write_chunks
+    from simulator.trace.edit import write_chunks
 
     check_target(out, [trace], force=force)
     print(f"{out}: {write_chunks(anonymised(_chunks(trace), seed), out)} tokens")

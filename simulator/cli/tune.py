@@ -64,8 +64,9 @@ def _print(found: Findings) -> None:
     values = Table(box=box.SIMPLE_HEAD)
     for heading in ("setting", "as it is", "best"):
         values.add_column(heading, overflow="fold")
+    first, best = found.named(found.trials[0].values), found.named(found.best.values)
     for setting in found.subject.space.settings:
-        before, after = found.trials[0].values.get(setting, ""), found.best.values.get(setting, "")
+        before, after = first.get(setting, ""), best.get(setting, "")
         values.add_row(setting, str(before), str(after))
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(scores)

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.effects import Effective
 from simulator.cli.validate_reference import reference
 from simulator.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Compare predictions with recorded runs.")
-app.command()(reference)
+app.command(cls=Effective)(reference)
 
 
 @app.callback()
@@ -19,7 +20,7 @@ def options() -> None:
     """Compare predictions with recorded runs."""
 
 
-@app.command()
+@app.command(cls=Effective)
 def phone(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the report")],
     trace: Annotated[

@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from simulator import data as data_folders
 from simulator.config.faults import Path_, explain
+from simulator.config.paths import is_path, no_such_file
 from simulator.config.yaml_scalars import Dumper, Loader
 from simulator.errors import InputError, did_you_mean
+from simulator.files import check_source
 
 M = TypeVar("M", bound=BaseModel)
 MOST_VALUES = 100_000
@@ -89,11 +91,10 @@ class _Reader:
 def read_yaml(path: str | Path) -> Document:
     """Read one YAML mapping with the safe loader; InputError if it is missing or not well formed."""
     path = Path(path)
+    check_source(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(str(path), "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(str(path), f"cannot be read as text: {error}") from None
     built, lines = _parsed(text, str(path))
     built = {} if built is None else built
@@ -147,11 +148,10 @@ def validate_mapping(
 
 def find_named(kind: data_folders.Kind, name_or_path: str) -> Path:
     """Return the file of a name in the data folder of ``kind``, or of a path; InputError if there is none."""
-    suffix = data_folders.SUFFIX[kind]
-    if "/" in name_or_path or "\\" in name_or_path or name_or_path.endswith((suffix, ".yml")):
+    if is_path(kind, name_or_path):
         path = Path(name_or_path).expanduser()
-        if not path.is_file():
-            raise InputError(name_or_path, "no such file")
+        if not path.exists():
+            raise no_such_file(path)
         return path
     known = data_folders.names(kind)
     if name_or_path not in known:
@@ -159,4 +159,4 @@ def find_named(kind: data_folders.Kind, name_or_path: str) -> Path:
         raise InputError(
             name_or_path, f"unknown {singular}", f"{did_you_mean(name_or_path, known)} (or a path)"
         )
-    return data_folders.folder(kind) / f"{name_or_path}{suffix}"
+    return data_folders.folder(kind) / f"{name_or_path}{data_folders.SUFFIX[kind]}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from simulator.config.yaml_file import validate_mapping
 from simulator.errors import InputError
+from simulator.files import check_source
 from simulator.model.hf_keys import WRAPPED, Keys
 from simulator.model.hf_quantisation import precisions
 from simulator.model.spec import ModelSpec
@@ -21,11 +22,10 @@ FULL_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 def read_hf_config(path: Path) -> ModelSpec:
     """Return the spec; InputError for a missing file, a wrong key, or an unknown ``model_type``."""
+    check_source(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(str(path), "no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(str(path), f"not JSON: {error}") from None
     if not isinstance(config, dict):
         raise InputError(str(path), "not a JSON object", "a config.json of a Hugging Face model")

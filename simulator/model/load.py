@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from simulator.config.paths import no_such_file
 from simulator.config.yaml_file import find_named, load_yaml
 from simulator.errors import InputError
 from simulator.model.spec import ModelSpec
@@ -17,6 +18,8 @@ def load_model(name_or_path: str) -> ModelSpec:
     if "/" in name_or_path and path.is_dir():
         path = path / "config.json"
     if path.suffix == ".json":
+        if not path.exists():
+            raise no_such_file(path)
         return ModelSpec.from_hf_config(path)
     return load_yaml(find_named("models", name_or_path), ModelSpec)
 

@@ -16,6 +16,7 @@ from simulator import __version__
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.engine.observe import observe
 from simulator.errors import InputError
+from simulator.files import check_target
 from simulator.library import Library
 from simulator.play import Ready, prepare
 from simulator.sweep import RunSpec, expand
@@ -23,7 +24,7 @@ from simulator.systems import system_label
 from simulator.timeline.recorder import Recorder
 from simulator.timeline.trace_events import TraceEvents
 
-RANGE = re.compile(r"([0-9]{0,10}):([0-9]{0,10})")
+RANGE = re.compile(r"(-?[0-9]{1,10})?:(-?[0-9]{1,10})?")
 FIRST = 20
 """How many passes are shown where nothing is said."""
 
@@ -62,7 +63,7 @@ def write_timeline(spec: RunSpec, tokens: str | None, out: Path, *, force: bool 
     ``tokens`` is ``start:end``, over the passes of the run; None: the first 20. Errors: InputError, and
     then nothing was written.
     """
-    _check_target(out, force=force)
+    check_target(out, force=force)
     ready = prepare(spec, Library())
     run = ready.run
     n_passes = len(run.workload)
@@ -81,15 +82,19 @@ def write_timeline(spec: RunSpec, tokens: str | None, out: Path, *, force: bool 
 
 
 def passes_of(text: str, n_passes: int) -> tuple[int, int]:
-    """Return the range that ``start:end`` means among ``n_passes``; either may be left out."""
+    """Return the range that ``start:end`` means among ``n_passes``, as in Python; beyond them it is refused.
+
+    Either may be left out, or count from the end: ``-2:`` is the last two.
+    """
     match = RANGE.fullmatch(text.strip())
     if not match:
-        raise InputError("--tokens", f"'{text[:40]}'", "allowed: start:end, such as 0:20")
+        raise InputError("--tokens", f"'{text[:40]}'", "allowed: start:end, such as 0:20 or -20:")
     start, stop = int(match[1] or 0), int(match[2] or n_passes)
-    if max(start, stop) > n_passes:
+    if max(start, stop, -start, -stop) > n_passes:
         raise InputError(
-            "--tokens", f"'{text.strip()}' goes beyond the end", f"the run has {n_passes} passes"
+            "--tokens", f"'{text.strip()}' goes beyond the run", f"the run has {n_passes} passes"
         )
+    start, stop = (place + n_passes if place < 0 else place for place in (start, stop))
     if stop <= start:
         raise InputError("--tokens", f"'{text.strip()}' is empty", "start:end, and the end is not in it")
     return start, stop
@@ -111,17 +116,6 @@ def _about(ready: Ready, start: int, stop: int) -> dict[str, str | int | bool]:
         "trace_synthetic": inputs.trace.header.synthetic,
         "passes": f"{start}:{stop}",
     }
-
-
-def _check_target(out: Path, *, force: bool) -> None:
-    try:
-        exists, is_file = out.exists(), out.is_file()
-    except OSError as error:
-        raise _unwritable(out, error) from None
-    if exists and not is_file:
-        raise InputError(str(out), "is no file", "name a file with --out")
-    if exists and not force:
-        raise InputError(str(out), "exists", "name another file, or replace it with --force")
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import InputError
+from simulator.files import check_source
 from simulator.trace.columns import from_arrays
 from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parquet import TraceWriter
@@ -25,15 +25,6 @@ OFFERED = {
 }
 
 
-def check_target(out: Path, sources: Sequence[Path], *, force: bool) -> None:
-    """Refuse to write over a source, and without ``force`` over anything. Errors: InputError."""
-    for source in sources:
-        if out.exists() and source.exists() and out.samefile(source):
-            raise InputError(str(out), "is what is read", "name another file: a source is never written over")
-    if out.exists() and not force:
-        raise InputError(str(out), "exists", "name another file, or replace it with --force")
-
-
 def write_chunks(chunks: Iterable[Trace], out: Path) -> int:
     """Write chunks in order, small ones joined, and return how many tokens. Errors: as TraceWriter."""
     n_tokens = 0
@@ -46,6 +37,7 @@ def write_chunks(chunks: Iterable[Trace], out: Path) -> int:
 
 def described(path: Path) -> str:
     """Return a file's name, without its folder, and the beginning of its SHA-256."""
+    check_source(path)
     with path.open("rb") as file:
         return f"{path.name} (sha256 {hashlib.file_digest(file, 'sha256').hexdigest()[:16]})"
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from simulator import data
+from simulator.config.paths import is_path
 from simulator.config.yaml_file import find_named
 from simulator.errors import InputError, did_you_mean
 from simulator.trace.catalogue import load_catalogue
@@ -30,12 +31,7 @@ def fetched(name: str, cache: Path | None = None) -> Path:
 def find_trace(name_or_path: str) -> Path:
     """Return the file of a bundled or fetched trace, or of a path. Errors: InputError (there is none)."""
     bundled = data.names("traces")
-    if (
-        "/" in name_or_path
-        or "\\" in name_or_path
-        or name_or_path.endswith(SUFFIX)
-        or name_or_path in bundled
-    ):
+    if is_path("traces", name_or_path) or name_or_path in bundled:
         return find_named("traces", name_or_path)
     catalogue = load_catalogue().traces
     if name_or_path not in catalogue:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import InputError
+from simulator.files import check_source
 from simulator.trace.columns import TOKEN_COLUMNS, check_columns
 from simulator.trace.core import TraceHeader
 from simulator.trace.header import read_header
@@ -74,8 +75,7 @@ def _parquet(path: str | os.PathLike[str]) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     where = str(path)
-    if not Path(path).is_file():
-        raise InputError(where, "no such file", "give a .parquet trace, or import one: moesim trace import")
+    check_source(Path(path), "give a .parquet trace, or import one: moesim trace import")
     try:
         check_footer(Path(path), where)
         with pq.ParquetFile(
@@ -88,6 +88,8 @@ def _parquet(path: str | os.PathLike[str]) -> Iterator[Any]:
         ) as file:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:  # of the system, not of what the file holds
+            raise InputError(where, f"cannot be read: {error.strerror}") from error
         reason = str(error).strip().split("\n")[0].rstrip(".")
         raise InputError(
             where, f"not a whole Parquet file ({reason[:200]})", "it may be truncated: write it again"

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from simulator.config.paths import key_of, shown
 from simulator.results import RunResult
 from simulator.tune.search import Trial
+from simulator.tune.space import Values
 from simulator.tune.subject import Subject
 
 
@@ -47,6 +49,11 @@ class Findings:
         """Return whether more is better."""
         return self.subject.tune.maximise is not None
 
+    @staticmethod
+    def named(values: Values) -> Values:
+        """Return settings with the names of files in place of their paths."""
+        return dict(shown(values, key_of("sweep.grid")))
+
     def warnings(self) -> list[str]:
         """Return what a reader must know, the most important first."""
         held, trained = (pair.gain(maximise=self.maximise) for pair in (self.held_out, self.training))
@@ -78,7 +85,7 @@ class Findings:
             "experiment": self.subject.name,
             "metric": tune.metric,
             "aim": "maximise" if self.maximise else "minimise",
-            "best": {"trial": self.best.number, "parameters": self.best.values},
+            "best": {"trial": self.best.number, "parameters": self.named(self.best.values)},
             **scores,
             "trials": len(self.trials),
             "refused": sum(bool(trial.refused) for trial in self.trials),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator import __version__
+from simulator.config.paths import relative_to
 from simulator.config.yaml_file import dump_yaml
 from simulator.folder import MANIFEST
 from simulator.tune.findings import Findings, Pair
@@ -18,13 +19,13 @@ from simulator.tune.findings import Findings, Pair
 BEST_SHOWN = 5
 
 
-def write_findings(folder: Path, found: Findings, manifest: Mapping[str, Any]) -> None:
-    """Write what a search found into a folder; ``manifest`` is the provenance of its runs."""
+def write_findings(folder: Path, target: Path, found: Findings, manifest: Mapping[str, Any]) -> None:
+    """Write what a search found into a folder that becomes ``target``; ``manifest`` is of its runs."""
     packages = {**manifest["packages"], "optuna": metadata.version("optuna")}
     said = {**manifest, "tune_seed": found.subject.tune.seed, "packages": packages}
     files = {
         "trials.csv": trials_csv(found),
-        "best.yaml": best_yaml(found),
+        "best.yaml": best_yaml(found, target),
         "report.md": markdown(found),
         MANIFEST: json.dumps(said, indent=2) + "\n",
     }
@@ -40,13 +41,13 @@ def trials_csv(found: Findings) -> str:
     writer.writerow(["number", "state", *settings, found.subject.tune.metric, "reason"])
     for trial in found.trials:
         state = "refused" if trial.refused else "done"
-        values = [_cell(trial.values.get(key)) for key in settings]
+        values = [_cell(found.named(trial.values).get(key)) for key in settings]
         writer.writerow([trial.number, state, *values, _cell(trial.score), trial.refused])
     return file.getvalue()
 
 
-def best_yaml(found: Findings) -> str:
-    """Return the experiment with the best values, under a name of its own, as a file that can be run."""
+def best_yaml(found: Findings, target: Path) -> str:
+    """Return the experiment with the best values, under a name of its own, as a file in ``target``."""
     subject = found.subject
     data = subject.data(found.best.values if found.best.number else {})
     data.pop("tune", None)
@@ -54,7 +55,7 @@ def best_yaml(found: Findings) -> str:
     comment = (
         f"# {subject.name}, as `moesim tune` (moesim {__version__}) found it best: report.md says what for.\n"
     )
-    return comment + dump_yaml(data)
+    return comment + dump_yaml(relative_to(data, target))
 
 
 def markdown(found: Findings) -> str:
@@ -116,24 +117,24 @@ def markdown(found: Findings) -> str:
 
 
 def _searched(found: Findings) -> Iterable[Sequence[str]]:
-    first = found.trials[0].values
+    first, best = found.named(found.trials[0].values), found.named(found.best.values)
     for setting, key in found.subject.space.settings.items():
         p = found.subject.tune.parameters[key]
         if p.shares is not None:
             range_ = f"shares of 1 in `{key}`"
         elif p.choices is not None:
-            range_ = ", ".join(map(_cell, p.choices))
+            range_ = ", ".join(_cell(found.named({key: one})[key]) for one in p.choices)
         else:
             step = f" in steps of {p.step}" if p.step is not None else ", logarithmic" if p.log else ""
             range_ = f"{p.low} to {p.high}{step}"
-        yield f"`{setting}`", range_, _cell(first.get(setting)), _cell(found.best.values.get(setting))
+        yield f"`{setting}`", range_, _cell(first.get(setting)), _cell(best.get(setting))
 
 
 def _best_trials(found: Findings) -> Iterable[Sequence[str]]:
     done = [(trial.score, trial) for trial in found.trials if trial.score is not None]
     done.sort(key=lambda pair: -pair[0] if found.maximise else pair[0])
     for score, trial in done[:BEST_SHOWN]:
-        values = [_cell(trial.values.get(key)) for key in found.subject.space.settings]
+        values = [_cell(found.named(trial.values).get(key)) for key in found.subject.space.settings]
         yield str(trial.number), *values, _number(score)
 
 

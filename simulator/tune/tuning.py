@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from simulator import __version__
+from simulator.config.paths import shown
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError
 from simulator.folder import check_output, fresh_folder
@@ -74,7 +75,7 @@ def tune_experiment(
             raise
         with fresh_folder(target, store.folder) as folder:
             manifest = provenance(digest, findings.runs, how.command, started)
-            write_findings(folder, findings, manifest)
+            write_findings(folder, target, findings, manifest)
     return findings, target
 
 
@@ -134,7 +135,7 @@ def _find(subject: Subject, parts: Parts, memory: Entries, progress: Progress | 
             pair = Pair(on(part, before), on(part, after))
         except NoValueError:
             pair = None
-        alone.append((trace, number, pair))
+        alone.append((shown(trace, ("trace",)), number, pair))
     return Findings(
         subject=subject,
         trials=trials,
@@ -151,5 +152,5 @@ def _find(subject: Subject, parts: Parts, memory: Entries, progress: Progress | 
 def _digest(subject: Subject, part: Part) -> str:
     """Return a hash of everything that decides what a search finds."""
     runs = [prepare(spec, part).digest for spec in subject.specs]
-    decided = [__version__, subject.tune.model_dump(mode="json"), runs]
+    decided = [__version__, shown(subject.tune.model_dump(mode="json"), ("tune",)), runs]
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()

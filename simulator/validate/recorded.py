@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from simulator.errors import InputError
+from simulator.files import check_source
 from simulator.trace.core import Trace
 from simulator.trace.importers.registry import import_trace
 from simulator.trace.parquet import read_trace
@@ -89,8 +90,7 @@ def _check_bytes(trace: Trace, read: Floats, trace_path: Path, metrics_path: Pat
 def _metrics(path: Path) -> tuple[int, dict[str, Floats]]:
     """Return the cache's budget in bytes and the columns of a metrics CSV."""
     where = str(path)
-    if not path.is_file():
-        raise InputError(where, "no such file", "the metrics CSV of a run")
+    check_source(path, "the metrics CSV of a run")
     if path.stat().st_size > MOST_BYTES:
         raise InputError(
             where, f"{path.stat().st_size} bytes", f"a metrics CSV of at most {MOST_BYTES} bytes"

@@ -110,7 +110,7 @@ def test_a_policy_without_a_name_is_refused(spec):
             "eviction",
             "lfu",
             {"survive_eviction": "yes"},
-            "lfu: survive_eviction: 'yes'; Input should be a valid boolean",
+            "lfu: survive_eviction: 'yes'; write true; YAML 1.2 takes yes for a word",
         ),
         ("prefetch", "oracle", {"n_layers": True}, "oracle: n_layers: True; Input should be a valid integer"),
         (
@@ -152,9 +152,7 @@ def test_a_policy_from_a_file_is_checked_too(picky):
 
 def test_a_file_that_cannot_be_loaded(tmp_path):
     path = tmp_path / "broken.py"
-    assert refusal("order", f"{path}:Mine").startswith(
-        f"policies.order: cannot load {path}: FileNotFoundError: "
-    )
+    assert refusal("order", f"{path}:Mine") == f"policies.order: {path}: no such file"
     path.write_text("1 / 0")
     assert refusal("order", f"{path}:Mine") == (
         f"policies.order: cannot load {path}: ZeroDivisionError: division by zero"

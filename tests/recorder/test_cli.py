@@ -92,7 +92,7 @@ def test_a_dense_model(options: dict[str, Any], tmp_path: Path) -> None:
 
 def test_an_output_that_exists_is_left_alone(options: dict[str, Any]) -> None:
     options["output"].write_text("mine")
-    with pytest.raises(InputError, match=r"t\.parquet: exists"):
+    with pytest.raises(InputError, match=r"t\.parquet: is there already"):
         record(**options)
     assert options["output"].read_text() == "mine"
 

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from simulator.errors import InputError
+from simulator.files import check_target
 from simulator.trace.core import Trace
 from simulator.trace.parquet import GROUP_BYTES, TraceWriter, write_trace
 from simulator.trace.parts import gathered
@@ -28,19 +29,18 @@ SETTINGS = "settings.json"
 class Parts:
     """Where the batches of one recording wait: enter, ``start``, ``write`` what is not ``done``, ``join``.
 
-    Entering raises InputError where the output exists, or where an interrupted recording is in
-    the way and ``resume`` is off. On leaving, a folder without batches is removed.
+    Entering raises InputError where the output exists and ``force`` is off, or where an interrupted
+    recording is in the way and ``resume`` is off. On leaving, a folder without batches is removed.
     """
 
-    def __init__(self, output: Path, *, resume: bool) -> None:
-        self.output, self.resume = output, resume
+    def __init__(self, output: Path, *, resume: bool, force: bool = False) -> None:
+        self.output, self.resume, self.force = output, resume, force
         self.folder = output.with_name(f".{output.name}.parts")
         self.done = {int(part.stem) for part in self.folder.glob("[0-9]*.parquet")}
 
     def __enter__(self) -> Self:
         """Check that nothing is in the way."""
-        if self.output.exists():
-            raise InputError(str(self.output), "exists", "remove it or name another file")
+        check_target(self.output, force=self.force)
         if not self.output.parent.is_dir():
             raise InputError(
                 str(self.output), "its folder does not exist", "create it, or choose another path"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulator import data
-from simulator.config.yaml_file import load_yaml
+from simulator.config.paths import anchored
+from simulator.config.yaml_file import read_yaml
 from simulator.errors import InputError, did_you_mean
 from simulator.trace.core import TraceHeader
 from simulator.trace.synth.fit import Fit, fit
@@ -54,7 +56,12 @@ def load_published(name_or_path: str) -> tuple[PublishedStatistics, Path]:
             hint = f"{did_you_mean(name_or_path, names)} (or a path)"
             raise InputError(name_or_path, "unknown statistics", hint)
         path = folder / f"{name_or_path}.yaml"
-    return load_yaml(path, PublishedStatistics), path
+    document = read_yaml(path)
+    found = {
+        key: anchored(value, path.parent) if key == "assumed" else value
+        for key, value in document.data.items()
+    }
+    return replace(document, data=found).validate(PublishedStatistics), path
 
 
 def fit_to_published(published: PublishedStatistics, where: str, seed: int) -> tuple[Fit, list[Target]]:

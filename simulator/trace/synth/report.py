@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import yaml
 
+from simulator.config.paths import relative_to
+from simulator.config.yaml_scalars import Dumper
 from simulator.trace.synth.levers import Target
 from simulator.trace.synth.parameters import Parameters
 from simulator.trace.synth.statistics import Floats, describe
@@ -50,10 +53,10 @@ def as_csv(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_yaml(parameters: Parameters) -> str:
-    """Return parameters as a file that ``--params`` reads."""
-    data = parameters.model_dump(mode="json", exclude_none=True)
-    text: str = yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=100)
+def as_yaml(parameters: Parameters, folder: Path) -> str:
+    """Return parameters as a file in ``folder`` that ``--params`` reads."""
+    data = relative_to(parameters.model_dump(mode="json", exclude_none=True), folder)
+    text: str = yaml.dump(data, Dumper=Dumper, sort_keys=False, default_flow_style=None, width=100)
     return text
 
 
