@@ -358,7 +358,7 @@ def test_out_is_a_copy_that_replaces_nothing_unasked(tiny: Site, cache: Path, tm
     assert moesim("trace", "fetch", "tiny", "--out", str(out)).startswith(f"{out}: licence CC0")
     assert out.read_bytes() == (cache / TRACE).read_bytes()
     out.write_text("mine")
-    assert "exists" in refused("trace", "fetch", "tiny", "--out", str(out))
+    assert "is there already" in refused("trace", "fetch", "tiny", "--out", str(out))
     assert out.read_text() == "mine"
     moesim("trace", "fetch", "tiny", "--out", str(out), "--force")
     assert out.read_bytes() == (cache / TRACE).read_bytes()
