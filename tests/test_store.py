@@ -156,5 +156,5 @@ def test_damaged_entries_are_played_again_on_the_command_line(tmp_path: Path) ->
     (folder / "out" / "summary.csv").unlink()
     done = moesim(folder, *command, "--resume")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
-    assert "failed: e.yaml (sweep: policies.eviction=./bad.py:Bad): " in done.stderr
+    assert "failed: e.yaml (sweep: policies.eviction=bad.py:Bad): " in done.stderr
     assert (folder / "out" / "summary.csv").read_bytes() == whole

@@ -43,7 +43,7 @@ def refusal(path: Path, name: str, options: ImportOptions | None = None) -> str:
     with pytest.raises(InputError) as caught:
         import_trace(path, name.partition(":")[0], options)
     line = one_line(caught.value)
-    assert len(line) < 600
+    assert len(line) < 700
     return line
 
 
