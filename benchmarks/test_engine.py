@@ -17,7 +17,8 @@ import simpy
 from benchmarks.workload import SHAPES, Shape, routing
 from policies.base import Context, Eviction
 from policies.registry import create
-from simulator.engine.costs import Span
+from simulator.assemble.costs import Span
+from simulator.assemble.workload import Batch, Workload
 from simulator.engine.decide import Decider, PolicySet
 from simulator.engine.demand import Pass, PassCosts, Record
 from simulator.engine.fabric import Fabric
@@ -27,7 +28,6 @@ from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan
 from simulator.engine.player import Player
 from simulator.engine.simulation import Simulation
 from simulator.engine.tiers import Pool, Tier
-from simulator.engine.workload import Batch, Workload
 from simulator.trace.core import DECODE, Trace, TraceHeader
 
 EXPERT_BYTES = 100_000_000

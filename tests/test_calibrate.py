@@ -42,7 +42,7 @@ from simulator.calibrate.system import System, this_system
 from simulator.calibrate.write import check_new, write_profile
 from simulator.cli import app
 from simulator.errors import InputError
-from simulator.hardware import load_hardware
+from simulator.machine.hardware import load_hardware
 
 KIB, MIB = 1 << 10, 1 << 20
 TINY = Plan(

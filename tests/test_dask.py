@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import InputError
-from simulator.execute import Backend
-from simulator.runner import HowToRun, run_experiment
+from simulator.runs.backends import Backend
+from simulator.runs.experiment import HowToRun, run_experiment
 from tests.test_sweeps_survive import experiment, finished, tables, undisturbed
 
 __all__ = ["experiment", "undisturbed"]  # fixtures, shared

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 
 from policies.base import NEEDS
 from policies.registry import AXES, BUILT_IN
-from simulator.config.experiment import Experiment
 from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
-from simulator.metrics import METRICS
-from simulator.results import FLAGS, IDENTITY
-from simulator.runner import run_experiment
+from simulator.experiment.schema import Experiment
+from simulator.results.metrics import METRICS
+from simulator.results.write import FLAGS, IDENTITY
+from simulator.runs.experiment import run_experiment
 from simulator.trace.columns import OPTIONAL, REQUIRED
 from simulator.trace.importers.options import ImportOptions
 from simulator.trace.importers.registry import import_trace

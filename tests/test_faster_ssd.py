@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from simulator.runner import run_experiment
+from simulator.runs.experiment import run_experiment
 from tests.failing import copied
 
 

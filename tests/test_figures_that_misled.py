@@ -14,7 +14,7 @@ from simulator.errors import InputError
 from simulator.plots import registry, tokens_per_second
 from simulator.plots.scales import comparable
 from simulator.plots.style import line, paper
-from simulator.runner import run_experiment
+from simulator.runs.experiment import run_experiment
 from tests.failing import copied
 
 GIB = 2**30

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from simulator.errors import InputError
-from simulator.folder import FIGURES, check_output, fresh_folder, intact, workplace
 from simulator.plots import FIGURES as DRAWN
+from simulator.results.folder import FIGURES, check_output, fresh_folder, intact, workplace
 from tests.failing import copied
 from tests.sweep_files import moesim
 
@@ -181,7 +181,8 @@ def test_a_kill_at_any_moment_of_replacing_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", count)
         patch.setattr(
-            "simulator.folder.shutil.rmtree", lambda *_, **__: None if len(done) < 2 else count(out, out)
+            "simulator.results.folder.shutil.rmtree",
+            lambda *_, **__: None if len(done) < 2 else count(out, out),
         )
         with pytest.raises(Killed):
             write(out, "two", summary_csv="2")

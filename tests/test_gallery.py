@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from matplotlib.testing.compare import compare_images
 
-from simulator.execute import Backend
 from simulator.plots import FIGURES, draw
-from simulator.runner import HowToRun, run_experiment
+from simulator.runs.backends import Backend
+from simulator.runs.experiment import HowToRun, run_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = ROOT / "docs" / "gallery"

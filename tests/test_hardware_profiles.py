@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from simulator.config.yaml_file import read_yaml, validate_mapping
 from simulator.data import folder, names
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile, Sourced, load_hardware
+from simulator.machine.hardware import HardwareProfile, Sourced, load_hardware
 
 GB = 10**9
 SHARED = Path(__file__).resolve().parents[2] / "shared"

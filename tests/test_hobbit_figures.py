@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator.metrics import Value
-from simulator.runner import run_experiment
+from simulator.results.metrics import Value
+from simulator.runs.experiment import run_experiment
 from simulator.trace.parquet import read_trace
 from tests.policies.tools import bound, context, event
 

@@ -13,7 +13,7 @@ import yaml
 from pyarrow import parquet
 
 from simulator.plots import FIGURES, lacking
-from simulator.runner import run_experiment
+from simulator.runs.experiment import run_experiment
 from simulator.text import csv_cell, printable
 from simulator.trace.parquet import read_trace, write_trace
 from tests.failing import copied

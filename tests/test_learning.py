@@ -18,14 +18,14 @@ import yaml
 from policies.base import Eviction
 from policies.registry import AXES, create, listing
 from simulator.analysis.summary import read_summary
+from simulator.assemble.library import Library
+from simulator.assemble.run import Run
 from simulator.config.yaml_file import read_yaml
-from simulator.engine.build import Run
 from simulator.errors import InputError
-from simulator.library import Library
+from simulator.experiment.sweep import expand
 from simulator.report.answer import answer
 from simulator.report.caveats import caveats, notes
-from simulator.runner import run_experiment
-from simulator.sweep import expand
+from simulator.runs.experiment import run_experiment
 from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parquet import write_trace
 from simulator.trace.parts import shared_sequences, spans, split

@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from policies.base import Event
+from simulator.assemble.library import Library
+from simulator.assemble.run import Run
 from simulator.cli import app
 from simulator.config.yaml_file import read_yaml
-from simulator.engine.build import Run
 from simulator.engine.decide import Decision
 from simulator.engine.plan import LinkPlan
-from simulator.library import Library
-from simulator.sweep import expand
+from simulator.experiment.sweep import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"

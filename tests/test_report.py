@@ -22,7 +22,7 @@ from simulator.cli.report import report
 from simulator.errors import InputError
 from simulator.plots import FIGURES
 from simulator.report import figures, write_report
-from simulator.runner import run_experiment
+from simulator.runs.experiment import run_experiment
 from simulator.trace.core import Trace
 from simulator.trace.parquet import read_trace, write_trace
 

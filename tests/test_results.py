@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from simulator import runner
 from simulator.errors import InputError
-from simulator.metrics import METRICS
-from simulator.results import FLAGS, IDENTITY
-from simulator.runner import HowToRun, run_experiment
+from simulator.results.metrics import METRICS
+from simulator.results.write import FLAGS, IDENTITY
+from simulator.runs import experiment as runner
+from simulator.runs.experiment import HowToRun, run_experiment
 
 SRC = Path(__file__).resolve().parent.parent
 SWEPT = """\
@@ -111,7 +111,8 @@ def test_on_demand_rows_do_not_depend_on_the_seed(swept: Path) -> None:
 
 def test_the_table_is_the_same_bytes_anywhere(swept: Path, tmp_path: Path) -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(SRC)!r}); from simulator.runner import run_experiment; "
+        f"import sys; sys.path.insert(0, {str(SRC)!r}); "
+        "from simulator.runs.experiment import run_experiment; "
         f"from pathlib import Path; run_experiment({str(swept / 'e.yaml')!r}, [], Path('again'))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "4711", "LC_ALL": "C", "TZ": "Asia/Tokyo"}

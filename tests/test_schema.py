@@ -17,9 +17,9 @@ from simulator.cli.lists import schema
 from simulator.config.units import BYTES, NANOSECONDS, Bytes, Nanoseconds, quantity_schema
 from simulator.config.yaml_file import parse_yaml, read_yaml, validate_mapping
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile
+from simulator.experiment.sweep import expand
+from simulator.machine.hardware import HardwareProfile
 from simulator.model.spec import ModelSpec
-from simulator.sweep import expand
 from tests.failing import copied
 from tests.test_bad_input import GOOD, moesim
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator import execute as execution
-from simulator import play as playing
 from simulator.errors import InputError
-from simulator.execute import Checked, Failure, Played
-from simulator.runner import HowToRun, run_experiment
-from simulator.sweep import RunSpec
+from simulator.experiment.sweep import RunSpec
+from simulator.runs import backends as execution
+from simulator.runs import play as playing
+from simulator.runs.backends import Checked, Failure, Played
+from simulator.runs.experiment import HowToRun, run_experiment
 from tests.failing import copied
 from tests.sweep_files import ROOT, moesim, write_experiment, write_short_trace
 

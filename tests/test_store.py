@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from simulator.errors import InputError
-from simulator.results import RunResult
-from simulator.store import Entries, Store, open_store
+from simulator.results.store import Entries, Store, open_store
+from simulator.results.write import RunResult
 from tests.failing import copied
 from tests.sweep_files import moesim
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.config.experiment import Sweep
-from simulator.config.points import first_point, points
 from simulator.config.yaml_file import read_yaml
 from simulator.errors import InputError
-from simulator.sweep import expand
+from simulator.experiment.points import first_point, points
+from simulator.experiment.schema import Sweep
+from simulator.experiment.sweep import expand
 
 BASE = """
 name: e

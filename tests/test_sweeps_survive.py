@@ -20,14 +20,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from simulator import execute as execution
 from simulator.errors import InputError
-from simulator.execute import Backend, Failure
-from simulator.folder import workplace
-from simulator.results import RunResult, summary_row
-from simulator.runner import HowToRun, run_experiment
-from simulator.store import Entries, Store
-from simulator.sweep import RunSpec
+from simulator.experiment.sweep import RunSpec
+from simulator.results.folder import workplace
+from simulator.results.store import Entries, Store
+from simulator.results.write import RunResult, summary_row
+from simulator.runs import backends as execution
+from simulator.runs.backends import Backend, Failure
+from simulator.runs.experiment import HowToRun, run_experiment
 from tests.sweep_files import ROOT, moesim, write_experiment, write_short_trace
 
 SYSTEMS = ["lru-on-demand", "hobbit", "fiddler", "lru-gate-lookahead"]
@@ -292,8 +292,8 @@ def test_a_clock_that_goes_backwards_changes_nothing(
         def now(cls, tz: tzinfo | None = None) -> Backwards:
             return cls(2020, 1, 1, next(hours), tzinfo=tz)
 
-    monkeypatch.setattr("simulator.runner.datetime", Backwards)
-    monkeypatch.setattr("simulator.results.datetime", Backwards)
+    monkeypatch.setattr("simulator.runs.experiment.datetime", Backwards)
+    monkeypatch.setattr("simulator.results.write.datetime", Backwards)
     run_experiment(str(experiment), [], out, HowToRun(resume=True))
     assert tables(out) == undisturbed
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))

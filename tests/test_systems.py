@@ -11,8 +11,8 @@ import yaml
 
 from policies.registry import listing
 from simulator.errors import InputError
-from simulator.runner import run_experiment
-from simulator.systems import load_system, system_names
+from simulator.experiment.systems import load_system, system_names
+from simulator.runs.experiment import run_experiment
 from simulator.trace.core import Trace
 from simulator.trace.importers.options import ImportOptions
 from simulator.trace.importers.registry import import_trace

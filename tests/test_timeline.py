@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import yaml
 
+from simulator.assemble.library import Library
 from simulator.engine.demand import Record
 from simulator.errors import InputError
-from simulator.library import Library
-from simulator.play import prepare
+from simulator.runs.play import prepare
 from simulator.timeline import choose_run, write_timeline
 from simulator.timeline.make import passes_of
 from simulator.timeline.trace_events import TraceEvents

@@ -23,9 +23,9 @@ from pydantic import ValidationError
 
 pytest.importorskip("optuna", reason="the extra tune is not installed")
 
-from simulator.config.tune import Parameter, Tune
 from simulator.errors import InputError
-from simulator.runner import run_experiment
+from simulator.experiment.tune import Parameter, Tune
+from simulator.runs.experiment import run_experiment
 from simulator.trace.parquet import read_trace, write_trace
 from simulator.trace.parts import take
 from simulator.trace.ranges import parse_ranges

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.config.experiment import CacheSize
-from simulator.engine.costs import ModelCosts, Span
-from simulator.engine.machine import cache_bytes
-from simulator.engine.workload import Batch, Workload, batches
+from simulator.assemble.costs import ModelCosts, Span
+from simulator.assemble.machine import cache_bytes
+from simulator.assemble.workload import Batch, Workload, batches
 from simulator.errors import InputError
-from simulator.hardware import load_hardware
+from simulator.experiment.schema import CacheSize
+from simulator.machine.hardware import load_hardware
 from simulator.model.load import load_model
 from simulator.trace.core import Trace, TraceHeader
 

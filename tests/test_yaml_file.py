@@ -12,7 +12,7 @@ from simulator import data
 from simulator.config.units import Bytes
 from simulator.config.yaml_file import dump_yaml, find_named, load_yaml, read_yaml, validate_mapping
 from simulator.errors import InputError
-from simulator.sweep import parse_set
+from simulator.experiment.sweep import parse_set
 
 
 class Round(BaseModel):

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from policies.registry import create
-from simulator.config.experiment import Experiment
 from simulator.config.yaml_file import dump_yaml, parse_yaml, read_yaml, validate_mapping
 from simulator.errors import InputError
-from simulator.sweep import parse_set
+from simulator.experiment.schema import Experiment
+from simulator.experiment.sweep import parse_set
 from tests.test_bad_input import experiment, moesim, refused
 
 VALUES: dict[str, Any] = {

@@ -39,7 +39,7 @@ def roofline(
 ) -> tuple[float, float, float]:
     """Return (bytes/s, FLOP/s, seconds besides) that fit times by (bytes, tokens) best.
 
-    With one token an expert is its bytes and its launches (``simulator.engine.costs``): a straight line
+    With one token an expert is its bytes and its launches (``simulator.assemble.costs``): a straight line
     through the sizes, each point weighed by its inverse, and no faster than ``fastest`` bytes/s.
     FLOP/s is what the largest expert reaches with the most tokens.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from simulator.hardware import HardwareProfile
+from simulator.machine.hardware import HardwareProfile
 
 NUMPY = "SwiGLU in numpy, float32, {} compute thread(s)"
 MEASURED_ON = "Measured by moesim calibrate on "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from simulator.assemble.costs import LAUNCHES
 from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.expert import roofline
 from simulator.calibrate.marks import MEASURED_ON, NUMPY
@@ -21,9 +22,8 @@ from simulator.calibrate.sample import WIDE, worst
 from simulator.calibrate.system import BUSY
 from simulator.config.units import format_bytes
 from simulator.config.yaml_file import validate_mapping
-from simulator.engine.costs import LAUNCHES
 from simulator.engine.plan import NS_PER_S
-from simulator.hardware import HardwareProfile
+from simulator.machine.hardware import HardwareProfile
 
 
 def profile(measured: Measured, name: str) -> HardwareProfile:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from simulator.assemble.costs import LAUNCHES
 from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.expert import roofline
 from simulator.calibrate.gpu import PRECISIONS, Gpu
 from simulator.calibrate.profile_lanes import lane_samples, lanes_link
 from simulator.calibrate.sample import Sample, worst
 from simulator.config.units import format_bytes
-from simulator.engine.costs import LAUNCHES
 from simulator.engine.plan import NS_PER_S
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from simulator.errors import InputError
 from simulator.files import check_target
-from simulator.hardware import HardwareProfile
+from simulator.machine.hardware import HardwareProfile
 from simulator.plots.save import write
 
 

@@ -95,7 +95,7 @@ def main() -> None:
     except Exception as error:
         if isinstance(error, USAGE):
             _refuse_usage(error)
-        from simulator.faults import failure
+        from simulator.runs.faults import failure
 
         found = failure("", error)
         if found.ours:

@@ -23,7 +23,7 @@ def told(traceback: bool) -> Iterator[None]:
         yield
     except Exception as error:
         if traceback:
-            from simulator.faults import RunError, failure
+            from simulator.runs.faults import RunError, failure
 
             found = error.failure if isinstance(error, RunError) else failure("", error)
             print(found.details, file=sys.stderr)

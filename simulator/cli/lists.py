@@ -44,9 +44,9 @@ def schema(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="experiment, hardware, model")] = "experiment",
 ) -> None:
     """Print the JSON Schema of a file, for editors."""
-    from simulator.config.experiment import Experiment
-    from simulator.config.schema import experiment_schema, file_schema
-    from simulator.hardware import HardwareProfile
+    from simulator.experiment.json_schema import experiment_schema, file_schema
+    from simulator.experiment.schema import Experiment
+    from simulator.machine.hardware import HardwareProfile
     from simulator.model.spec import ModelSpec
 
     kinds = {
@@ -75,7 +75,7 @@ def _billions(n: int) -> str:
 
 def _hardware() -> Iterable[Row]:
     from simulator import data
-    from simulator.hardware import load_hardware
+    from simulator.machine.hardware import load_hardware
 
     for name in data.names("hardware_profiles"):
         yield name, load_hardware(name).title
@@ -83,7 +83,7 @@ def _hardware() -> Iterable[Row]:
 
 def _systems() -> Iterable[Row]:
     from policies.registry import AXES, learns_beforehand
-    from simulator.systems import load_system, system_names
+    from simulator.experiment.systems import load_system, system_names
 
     for name in system_names():
         system = load_system(name, "list systems")

@@ -28,8 +28,8 @@ def locality(
 ) -> None:
     """Measure reuse, popularity, foresight, SRP and SCH; say whether the model suits offloading."""
     from simulator import __version__
-    from simulator.folder import MANIFEST, check_output, file_sha256, fresh_folder
     from simulator.plots.locality import TABLE, draw_locality
+    from simulator.results.folder import MANIFEST, check_output, file_sha256, fresh_folder
     from simulator.trace.locality.analyse import analyse
     from simulator.trace.locality.published import compare, published_rows
     from simulator.trace.locality.report import markdown, summary

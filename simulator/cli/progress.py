@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from simulator.faults import Failure
-    from simulator.results import RunResult
+    from simulator.results.write import RunResult
+    from simulator.runs.faults import Failure
 
 ROWS = 8
 """Runs that are shown."""
@@ -63,7 +63,7 @@ class Live:
         from rich.text import Text
 
         from simulator.cli.run import number, value
-        from simulator.faults import Failure
+        from simulator.runs.faults import Failure
 
         if isinstance(outcome, Failure):
             self.failed += 1

@@ -18,8 +18,8 @@ from simulator.text import printable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from simulator.results import RunResult
-    from simulator.runner import Finished
+    from simulator.results.write import RunResult
+    from simulator.runs.experiment import Finished
 
 
 class Where(StrEnum):
@@ -55,9 +55,9 @@ def run(
     """Run an experiment with its sweep; write table, tokens, manifest and figures."""
     from joblib import cpu_count
 
-    from simulator.execute import Backend
-    from simulator.results import summary_row
-    from simulator.runner import HowToRun, run_experiment
+    from simulator.results.write import summary_row
+    from simulator.runs.backends import Backend
+    from simulator.runs.experiment import HowToRun, run_experiment
 
     how = HowToRun(
         force=force,
@@ -107,7 +107,7 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from simulator.metrics import METRICS
+    from simulator.results.metrics import METRICS
 
     names = ("system", "model", "hardware", "trace")
     told_apart = [name for name in names if len({run.identity[name] for run in runs}) > 1 or name == "system"]

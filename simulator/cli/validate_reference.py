@@ -32,7 +32,7 @@ def reference(
 ) -> None:
     """Move and compute experts for real, simulate the same, and compare token by token."""
     from simulator.calibrate.device import cuda_device
-    from simulator.hardware import load_hardware
+    from simulator.machine.hardware import load_hardware
     from simulator.trace.find import find_trace
     from simulator.trace.parquet import read_trace
     from simulator.validate.reference import validate_reference

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TextIO
 
 from simulator import __version__
+from simulator.assemble.library import Library
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.engine.observe import observe
 from simulator.errors import InputError
+from simulator.experiment.sweep import RunSpec, expand
+from simulator.experiment.systems import system_label
 from simulator.files import check_target
-from simulator.library import Library
-from simulator.play import Ready, prepare
-from simulator.sweep import RunSpec, expand
-from simulator.systems import system_label
+from simulator.runs.play import Ready, prepare
 from simulator.timeline.recorder import Recorder
 from simulator.timeline.trace_events import TraceEvents
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulator.engine.build import Run
+from simulator.assemble.run import Run
 from simulator.engine.demand import Pass, Record
 from simulator.engine.fabric import Fabric
 from simulator.engine.jobs import Job, Phase

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from simulator.engine.build import Inputs, Run
-from simulator.library import Library
-from simulator.sweep import RunSpec
+from simulator.assemble.library import Library
+from simulator.assemble.run import Inputs, Run
+from simulator.experiment.sweep import RunSpec
 from simulator.trace.core import Trace
 from simulator.trace.parts import take
 

@@ -13,7 +13,7 @@ from typing import Any
 from simulator import __version__
 from simulator.config.paths import relative_to
 from simulator.config.yaml_file import dump_yaml
-from simulator.folder import MANIFEST
+from simulator.results.folder import MANIFEST
 from simulator.tune.findings import Findings, Pair
 
 BEST_SHOWN = 5

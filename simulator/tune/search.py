@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.errors import InputError
-from simulator.play import play, prepare
-from simulator.results import RunResult
-from simulator.store import Entries
-from simulator.sweep import RunSpec
+from simulator.experiment.sweep import RunSpec
+from simulator.results.store import Entries
+from simulator.results.write import RunResult
+from simulator.runs.play import play, prepare
 from simulator.tune.part import Part
 from simulator.tune.space import Values
 from simulator.tune.subject import Subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from simulator.config.tune import Parameter
+from simulator.experiment.tune import Parameter
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from policies.registry import AXES, defaults
-from simulator.config.extends import inherit
-from simulator.config.points import NOT_SWEPT
-from simulator.config.tune import Tune
 from simulator.config.yaml_file import Document
 from simulator.errors import InputError, did_you_mean
-from simulator.metrics import METRICS
-from simulator.sweep import RunSpec, expand, parse_set, put
+from simulator.experiment.extends import inherit
+from simulator.experiment.points import NOT_SWEPT
+from simulator.experiment.sweep import RunSpec, expand, parse_set, put
+from simulator.experiment.tune import Tune
+from simulator.results.metrics import METRICS
 from simulator.tune.space import Space, Values
 
 FIXED = ("trace", "training_trace", "training_share", "workload.max_sequences")

@@ -12,15 +12,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from simulator import __version__
+from simulator.assemble.library import Library
 from simulator.config.paths import shown
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError
-from simulator.folder import check_output, fresh_folder
-from simulator.library import Library
-from simulator.play import prepare
-from simulator.results import provenance
-from simulator.store import Entries, open_store
-from simulator.sweep import RunSpec
+from simulator.experiment.sweep import RunSpec
+from simulator.results.folder import check_output, fresh_folder
+from simulator.results.store import Entries, open_store
+from simulator.results.write import provenance
+from simulator.runs.play import prepare
 from simulator.tune.findings import Findings, Pair
 from simulator.tune.part import Part, sequences, split
 from simulator.tune.report import write_findings
@@ -50,7 +50,7 @@ def tune_experiment(
     """Search the settings that an experiment's section ``tune`` names; return what was found, and where.
 
     Errors: InputError, before anything is written. An interrupted search leaves what it played (see
-    ``simulator.store``).
+    ``simulator.results.store``).
     """
     how = how or HowToTune()
     started = datetime.now(UTC)

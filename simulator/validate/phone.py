@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from simulator.config.experiment import Experiment
+from simulator.assemble.run import Inputs, Run
 from simulator.config.yaml_file import find_named, read_yaml
-from simulator.engine.build import Inputs, Run
 from simulator.engine.demand import Pass, Record
-from simulator.hardware import HardwareProfile, LinkName, load_hardware
+from simulator.experiment.schema import Experiment
+from simulator.experiment.sweep import expand
+from simulator.machine.hardware import HardwareProfile, LinkName, load_hardware
 from simulator.model.load import trace_model
-from simulator.sweep import expand
 from simulator.validate.accuracy import Floats
 from simulator.validate.recorded import Recorded
 

@@ -14,8 +14,8 @@ import pandas as pd
 from simulator import __version__
 from simulator.config.yaml_file import dump_yaml
 from simulator.errors import InputError
-from simulator.folder import MANIFEST, check_output, file_sha256, fresh_folder
 from simulator.plots.save import write
+from simulator.results.folder import MANIFEST, check_output, file_sha256, fresh_folder
 from simulator.validate import phone_figures, phone_report
 from simulator.validate.compare import Part, accuracies, tokens
 from simulator.validate.phone import fitted_profile, shipped_parameters

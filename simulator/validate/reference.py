@@ -18,8 +18,8 @@ from simulator.calibrate.profile import profile as as_profile
 from simulator.calibrate.write import write_profile
 from simulator.engine.demand import Record
 from simulator.errors import InputError
-from simulator.folder import MANIFEST, check_output, fresh_folder
-from simulator.hardware import HardwareProfile
+from simulator.machine.hardware import HardwareProfile
+from simulator.results.folder import MANIFEST, check_output, fresh_folder
 from simulator.trace.core import Trace
 from simulator.validate import reference_report
 from simulator.validate.accuracy import accuracy

@@ -10,7 +10,7 @@ from simulator import __version__
 from simulator.calibrate.marks import date_of, threads_of
 from simulator.calibrate.system import this_system
 from simulator.config.units import format_bytes
-from simulator.hardware import HardwareProfile
+from simulator.machine.hardware import HardwareProfile
 from simulator.trace.core import Trace
 from simulator.validate.reference_gpu import POOL_BYTES
 from simulator.validate.reference_setup import Setup

@@ -14,7 +14,7 @@ from simulator.calibrate.scratch import check_folder, scratch_file
 from simulator.calibrate.system import this_system
 from simulator.config.units import format_bytes
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile
+from simulator.machine.hardware import HardwareProfile
 from simulator.trace.core import Trace
 from simulator.validate.reference_gpu import GpuMachine
 from simulator.validate.reference_machine import CpuMachine, Machine, Shape

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator.config.experiment import CacheSize, Experiment, Memory, OverheadConfig, Policies, Runtime
-from simulator.engine.build import Inputs, Run
+from simulator.assemble.run import Inputs, Run
 from simulator.engine.demand import Pass, Record
-from simulator.hardware import HardwareProfile, LinkName, Sourced
+from simulator.experiment.schema import CacheSize, Experiment, Memory, OverheadConfig, Policies, Runtime
+from simulator.machine.hardware import HardwareProfile, LinkName, Sourced
 from simulator.model.load import trace_model
 from simulator.trace.core import DECODE, Trace
 from simulator.validate.accuracy import Floats

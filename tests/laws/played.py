@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from simulator.config.experiment import Experiment
-from simulator.engine.build import Inputs, Run
+from simulator.assemble.run import Inputs, Run
 from simulator.engine.demand import Pass, Record
-from simulator.hardware import HardwareProfile, load_hardware
+from simulator.experiment.schema import Experiment
+from simulator.experiment.systems import with_system
+from simulator.machine.hardware import HardwareProfile, load_hardware
 from simulator.model.load import load_model
-from simulator.systems import with_system
 from simulator.trace.core import Trace
 from simulator.trace.parquet import read_trace
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from simulator.errors import InputError
-from simulator.systems import system_names
+from simulator.experiment.systems import system_names
 from tests.laws.played import (
     Case,
     Outcome,

@@ -19,7 +19,7 @@ from simulator import __version__
 from simulator.cli import app
 from simulator.config.yaml_file import load_yaml
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile
+from simulator.machine.hardware import HardwareProfile
 from simulator.model.load import TraceModel
 from simulator.validate.accuracy import accuracy
 from simulator.validate.compare import Part

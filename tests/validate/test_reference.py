@@ -30,7 +30,7 @@ from simulator.calibrate.system import this_system
 from simulator.cli import app
 from simulator.engine.demand import Record
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile, load_hardware
+from simulator.machine.hardware import HardwareProfile, load_hardware
 from simulator.trace.core import Trace, TraceHeader
 from simulator.validate import reference, reference_gpu, reference_intro, reference_report, reference_setup
 from simulator.validate.reference import table, validate_reference

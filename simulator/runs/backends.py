@@ -13,11 +13,11 @@ from threading import Thread
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
+from simulator.assemble.library import Library
 from simulator.errors import InputError
-from simulator.faults import Failure, RunError, failure
-from simulator.library import Library
-from simulator.play import Played, play, prepare
-from simulator.sweep import RunSpec
+from simulator.experiment.sweep import RunSpec
+from simulator.runs.faults import Failure, RunError, failure
+from simulator.runs.play import Played, play, prepare
 
 T = TypeVar("T")
 WATCH_S = 1

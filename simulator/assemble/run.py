@@ -12,24 +12,24 @@ import numpy.typing as npt
 
 from policies.base import Context, Eviction, Partition, Policy
 from policies.registry import check_needs, create
-from simulator.config.experiment import Experiment
+from simulator.assemble import machine as machines
+from simulator.assemble.costs import Costs, ModelCosts, TraceCosts
+from simulator.assemble.limits import check_limits
+from simulator.assemble.workload import Workload, batches
 from simulator.engine import checked
-from simulator.engine import machine as machines
-from simulator.engine.costs import Costs, ModelCosts, TraceCosts
 from simulator.engine.decide import Decider, PolicySet
 from simulator.engine.demand import Pass, Record
 from simulator.engine.fabric import Fabric
 from simulator.engine.future import KnownFuture
-from simulator.engine.limits import check_limits
 from simulator.engine.loader import Loader
 from simulator.engine.merged import MergedPlayer
 from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan, move_ns
 from simulator.engine.player import Player
 from simulator.engine.simulation import Simulation
 from simulator.engine.tiers import Pool, Tier
-from simulator.engine.workload import Workload, batches
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile
+from simulator.experiment.schema import Experiment
+from simulator.machine.hardware import HardwareProfile
 from simulator.model.load import TraceModel
 from simulator.model.precision import MAIN
 from simulator.model.spec import ModelSpec

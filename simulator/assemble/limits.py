@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simulator.engine.costs import Costs, Span
+from simulator.assemble.costs import Costs, Span
+from simulator.assemble.workload import Workload
 from simulator.engine.plan import NS_PER_S, LinkPlan, MachinePlan, RuntimePlan, move_ns
-from simulator.engine.workload import Workload
 from simulator.errors import InputError
 
 MOST = 2**63 - 1

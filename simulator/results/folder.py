@@ -1,7 +1,7 @@
 """Folders of results: written whole or not at all, by one command at a time, and only over what moesim wrote.
 
 While a command works it holds ``NAME.partial/`` beside the folder ``NAME``: ``lock``, finished runs (see
-``simulator.store``), ``new/`` (the folder that is being written) and, for a moment, ``old/`` (the one that it
+``results.store``), ``new/`` (the folder that is being written) and, for a moment, ``old/`` (the one that it
 replaces).
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, GetJsonSchemaHandler
 
-from simulator.config.extends import KEY
+from simulator.experiment.extends import KEY
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simulator.config.experiment import Experiment, Sweep
-from simulator.config.extends import inherit
 from simulator.config.paths import anchored, key_of, short_paths, shown
-from simulator.config.points import NOT_SWEPT, first_point, points
 from simulator.config.yaml_file import Document, parse_yaml, validate_mapping
 from simulator.errors import InputError
-from simulator.systems import with_system
+from simulator.experiment.extends import inherit
+from simulator.experiment.points import NOT_SWEPT, first_point, points
+from simulator.experiment.schema import Experiment, Sweep
+from simulator.experiment.systems import with_system
 
 UNDECIDED = {"sweep", "tune", "figures", "description", "name"}
 """What an experiment says that changes nothing about a run."""

@@ -7,13 +7,13 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
-from simulator.config.experiment import CacheSize, Experiment, Runtime
+from simulator.assemble.costs import Costs
+from simulator.assemble.limits import MOST
 from simulator.config.units import format_apart, format_bytes
-from simulator.engine.costs import Costs
-from simulator.engine.limits import MOST
 from simulator.engine.plan import NS_PER_S, LinkPlan, MachinePlan, Overhead, RuntimePlan, move_ns
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile, Link
+from simulator.experiment.schema import CacheSize, Experiment, Runtime
+from simulator.machine.hardware import HardwareProfile, Link
 
 
 def tiers_used(experiment: Experiment, hardware: HardwareProfile) -> tuple[str, ...]:

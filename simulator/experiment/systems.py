@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from simulator.config.experiment import Experiment, Policies, Runtime, System
 from simulator.config.paths import key_of, shown
 from simulator.config.yaml_file import load_yaml
 from simulator.errors import InputError, did_you_mean
+from simulator.experiment.schema import Experiment, Policies, Runtime, System
 
 
 def systems_folder() -> Path:

@@ -13,14 +13,14 @@ from typing import Any, Protocol
 from simulator.config.paths import relative_to, short_names
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
-from simulator.execute import Backend, Elsewhere, Here, executor
-from simulator.faults import Failure, RunError, failure
-from simulator.folder import check_output, fresh_folder, partial_folder
-from simulator.metrics import METRICS, Value
-from simulator.play import Played, resolved
-from simulator.results import FLAGS, IDENTITY, RunResult, provenance, read_summary_rows, write_results
-from simulator.store import Store, open_store
-from simulator.sweep import RunSpec, expand
+from simulator.experiment.sweep import RunSpec, expand
+from simulator.results.folder import check_output, fresh_folder, partial_folder
+from simulator.results.metrics import METRICS, Value
+from simulator.results.store import Store, open_store
+from simulator.results.write import FLAGS, IDENTITY, RunResult, provenance, read_summary_rows, write_results
+from simulator.runs.backends import Backend, Elsewhere, Here, executor
+from simulator.runs.faults import Failure, RunError, failure
+from simulator.runs.play import Played, resolved
 
 
 class Progress(Protocol):
@@ -69,7 +69,7 @@ def run_experiment(
     """Run an experiment file with its sweep and write the results; InputError before anything is written.
 
     A sweep that was interrupted, or had runs that failed, leaves its finished ones beside ``out`` (see
-    ``simulator.store``): with ``resume`` they are not played again. A run that fails ends the sweep, or with
+    ``results.store``): with ``resume`` they are not played again. A run that fails ends the sweep, or with
     ``keep_going`` is left out of the results.
     """
     how = how or HowToRun()

@@ -15,7 +15,7 @@ from functools import cache
 
 from simulator.engine.demand import PassCosts
 from simulator.engine.plan import NS_PER_S, ceil_div
-from simulator.hardware import ComputeUnit
+from simulator.machine.hardware import ComputeUnit
 from simulator.model.load import TraceModel
 from simulator.model.precision import BITS
 from simulator.model.spec import ModelSpec

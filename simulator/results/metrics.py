@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from simulator.engine.demand import Pass, Record
 from simulator.errors import InputError
-from simulator.quality import Loss
+from simulator.results.quality import Loss
 
 LABELS = ("dense", "expert_compute", "cpu_expert_wait", "overhead")
 NS_PER_MS = 1_000_000
@@ -215,7 +215,7 @@ def _miss_penalty(o: Outcome) -> Value:
 
 
 def _perplexity(o: Outcome) -> Value:
-    """Return the estimate of ``simulator.quality``; None without one, or if more than precision is lost."""
+    """Return the estimate of ``results.quality``; None without one, or if more than precision is lost."""
     mass = o.collector.mass
     total = sum(mass.values())
     if o.loss is None or not total or mass["substituted"] or mass["deferred"] or mass["skipped"]:

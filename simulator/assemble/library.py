@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from simulator.engine.build import Inputs, Run
+from simulator.assemble.run import Inputs, Run
 from simulator.engine.future import KnownFuture, belady_hit_rate
 from simulator.errors import InputError
-from simulator.folder import file_sha256
-from simulator.hardware import HardwareProfile, load_hardware
+from simulator.experiment.sweep import RunSpec
+from simulator.machine.hardware import HardwareProfile, load_hardware
 from simulator.model.load import TraceModel, load_model, trace_model
 from simulator.model.spec import ModelSpec
-from simulator.sweep import RunSpec
+from simulator.results.folder import file_sha256
 from simulator.trace.core import Trace
 from simulator.trace.find import find_trace
 from simulator.trace.parts import spans, split

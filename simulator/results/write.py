@@ -18,8 +18,8 @@ from typing import Any
 
 from simulator import __version__
 from simulator.config.yaml_file import dump_yaml
-from simulator.folder import MANIFEST, intact, read_manifest
-from simulator.metrics import METRICS, Collector, Value
+from simulator.results.folder import MANIFEST, intact, read_manifest
+from simulator.results.metrics import METRICS, Collector, Value
 from simulator.text import csv_cell
 
 IDENTITY = (

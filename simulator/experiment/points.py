@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from simulator.config.experiment import Sweep
 from simulator.errors import InputError, did_you_mean
+from simulator.experiment.schema import Sweep
 
 NOT_SWEPT = dict.fromkeys(
     ("sweep", "tune", "name", "description", "figures", "extends"), "it is one for all runs"

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
-from simulator.folder import file_sha256, workplace
-from simulator.results import TABLES, RunResult
+from simulator.results.folder import file_sha256, workplace
+from simulator.results.write import TABLES, RunResult
 
 
 class Entries:

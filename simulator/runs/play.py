@@ -14,19 +14,19 @@ from policies.base import Policy
 from policies.origin import Origin, origin, own_code
 from policies.registry import named
 from simulator import __version__
+from simulator.assemble.library import Library
+from simulator.assemble.run import Inputs, Run
 from simulator.config.paths import shown
 from simulator.config.units import format_apart
 from simulator.engine import checked
-from simulator.engine.build import Inputs, Run
 from simulator.errors import InputError
-from simulator.hardware import HardwareProfile
-from simulator.library import Library
-from simulator.metrics import Collector, Outcome, Value, summarise
+from simulator.experiment.sweep import RunSpec
+from simulator.experiment.systems import system_label
+from simulator.machine.hardware import HardwareProfile
 from simulator.model.spec import ModelSpec
-from simulator.quality import MOST_SKIPPED, published_loss
-from simulator.results import RunResult, expert_table, token_table
-from simulator.sweep import RunSpec
-from simulator.systems import system_label
+from simulator.results.metrics import Collector, Outcome, Value, summarise
+from simulator.results.quality import MOST_SKIPPED, published_loss
+from simulator.results.write import RunResult, expert_table, token_table
 from simulator.text import printable
 
 Share = Callable[[int], None]

@@ -15,9 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from simulator.config.schema import Also
-from simulator.config.tune import Tune
 from simulator.config.units import BYTES, Bytes, BytesPerSecond, Nanoseconds, parse_bytes, quantity_schema
+from simulator.experiment.json_schema import Also
+from simulator.experiment.tune import Tune
 from simulator.model.precision import ExpertPrecision, UniformPrecision
 
 Positive = Annotated[int, Field(gt=0, strict=True)]

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from simulator.engine.costs import Costs, Span
+from simulator.assemble.costs import Costs, Span
 from simulator.engine.demand import Pass
 from simulator.trace.core import DECODE, PREFILL, Trace
 
