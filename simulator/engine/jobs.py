@@ -101,8 +101,8 @@ class Job:
     """
 
     __slots__ = (
-        "at_boundary", "bytes", "chunk", "chunk_work", "counted", "finish", "forwarded", "left", "phase", "piece",
-        "rate", "second_hop", "since", "total",
+        "at_boundary", "bytes", "chunk", "chunk_work", "counted", "finish", "forwarded", "left", "phase",
+        "piece", "rate", "second_hop", "since", "total",
     )  # fmt: skip
 
     def __init__(self, piece: Piece, n_bytes: int, chunk_bytes: int, *, second_hop: bool) -> None:
