@@ -13,7 +13,7 @@ from policies.base import Event, Prefetch, Wish
 class Oracle(Prefetch):
     """Wishes for the true demand of the next ``n_layers`` layer steps, nearest step first.
 
-    It bounds what any predictor of that reach can gain; steps run on into the next pass. Experts are
+    It is what a perfect predictor of that reach gains; steps run on into the next pass. Experts are
     wanted at the main precision.
     """
 

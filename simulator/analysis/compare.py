@@ -203,6 +203,8 @@ def _ordered(
     told = [name for name in (*FACETS, "system", *groups.told) if name in groups.told or name == "system"]
     if groups.axis is not None:
         data = data.rename(columns={SIZE: groups.axis.column})
+        if groups.axis.all_at is not None:
+            data[groups.axis.column] = [groups.size_text(size) for size in data[groups.axis.column]]
         told.append(groups.axis.column)
     columns = [name for name in ([FOLDER] if several else []) + told if name in data]
     who = {name: words(name) for name in dict.fromkeys(columns)}

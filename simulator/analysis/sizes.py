@@ -101,6 +101,7 @@ def _bytes(runs: pd.DataFrame, source: str, tier: str) -> SizeAxis | None:
     found = runs[source].astype(float)
     unit, factor = ("GiB", GIB) if found.max() >= GIB else ("MiB", MIB)
     values = found.map(lambda n: float(f"{n / factor:.4g}"))
-    every = float(f"{BEYOND * values.max():.4g}") if tier == "cpu" and values.isna().any() else None
-    values = values.fillna(0.0 if every is None else every)
+    in_dram = values.isna() & (runs["cpu_hit_rate"].notna() if "cpu_hit_rate" in runs else tier == "cpu")
+    every = float(f"{BEYOND * values.max():.4g}") if tier == "cpu" and in_dram.any() else None
+    values = values.mask(in_dram, every).fillna(0.0)
     return SizeAxis(source, f"{tier}_expert_cache_{unit.lower()}", unit, values, every)

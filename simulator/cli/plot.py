@@ -33,15 +33,18 @@ def plot(
     from simulator.plots import FIGURES, draw, lacking
 
     formats = tuple(word.strip() for word in fmt.split(","))
-    skip = None if figure else _left_out
+    failed: list[Exception] = []
+
+    def left_out(name: str, error: Exception) -> None:
+        if not isinstance(error, InputError):  # a fault of ours: the others are drawn first
+            failed.append(error)
+        print(f"left out: {name}: {error}", file=sys.stderr)
+
     names = figure or list(FIGURES)
     if letters := lacking(folder):
         print(f"moesim: no font here has these letters, boxes in the figures: {letters}", file=sys.stderr)
+    skip = None if figure else left_out
     for path in draw(names, folder, formats, style, width, out=out, baseline=baseline, left_out=skip):
         print(path)
-
-
-def _left_out(name: str, error: Exception) -> None:
-    if not isinstance(error, InputError):
-        raise error
-    print(f"left out: {name}: {error}", file=sys.stderr)
+    if failed:
+        raise failed[0]

@@ -83,7 +83,10 @@ def run(
         if traceback:
             print(failure.details, file=sys.stderr)
     if done.failures:
-        print(f"{len(done.failures)} runs failed and are not in the results", file=sys.stderr)
+        figures = sum(failure.where.startswith("figure ") for failure in done.failures)
+        for n, what in ((len(done.failures) - figures, "runs"), (figures, "figures")):
+            if n:
+                print(f"{n} {what} failed and are not in the results", file=sys.stderr)
         raise typer.Exit(1)
 
 

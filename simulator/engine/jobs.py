@@ -80,28 +80,29 @@ class Transfer:
 class Piece:
     """A part of a transfer that lands on its own; ``chunks_left`` counts those still on the second hop.
 
-    ``number`` is its place in the order in which pieces were queued.
+    ``number`` is its place in the order in which pieces were queued; ``sent`` counts the chunks forwarded.
     """
 
-    __slots__ = ("chunks_left", "number", "stage", "transfer")
+    __slots__ = ("chunks_left", "number", "sent", "stage", "transfer")
 
     def __init__(self, transfer: Transfer, stage: int) -> None:
         self.transfer = transfer
         self.stage = stage
         self.chunks_left = 0
-        self.number = 0
+        self.number = self.sent = 0
 
 
 class Job:
     """A piece (first hop) or one chunk of it (second hop), occupying one lane of one link.
 
     Work is counted in bytes x 10^9, so that one nanosecond at ``rate`` bytes/s does ``rate`` of it
-    and progress stays exact; ``left`` is the work not done at ``since``.
+    and progress stays exact; ``left`` is the work not done at ``since``. ``chunk`` numbers the chunks of a
+    piece on the second hop.
     """
 
     __slots__ = (
-        "at_boundary", "bytes", "chunk_work", "counted", "finish", "forwarded", "left", "phase", "piece",
-        "rate", "second_hop", "since", "total",
+        "at_boundary", "bytes", "chunk", "chunk_work", "counted", "finish", "forwarded", "left", "phase",
+        "piece", "rate", "second_hop", "since", "total",
     )  # fmt: skip
 
     def __init__(self, piece: Piece, n_bytes: int, chunk_bytes: int, *, second_hop: bool) -> None:
@@ -111,6 +112,8 @@ class Job:
         self.left = self.total
         self.chunk_work = chunk_bytes * NS_PER_S if 0 < chunk_bytes < n_bytes else self.total
         self.second_hop = second_hop
+        self.chunk = piece.sent
+        piece.sent += second_hop
         self.phase = Phase.WAITING
         self.rate = 0
         self.since = 0

@@ -75,8 +75,8 @@ class Link:
 
     def _put_back(self, job: Job) -> None:
         """Return a job that gave its lane up to its place: before all that was queued after it."""
-        queue, number = self.speculative, job.piece.number
-        place = (i for i, other in enumerate(queue) if other.piece.number >= number)
+        queue, mine = self.speculative, (job.piece.number, job.chunk)
+        place = (i for i, other in enumerate(queue) if (other.piece.number, other.chunk) > mine)
         queue.insert(next(place, len(queue)), job)
 
     def moving(self) -> list[Job]:

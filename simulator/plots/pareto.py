@@ -96,7 +96,9 @@ def _words(groups: Groups, data: pd.DataFrame) -> str:
     text = [MEANING]
     at = "at each cache size " if groups.axis else ""
     if groups.axis:
-        sizes = f"{groups.sizes[0]:g} to {groups.sizes[-1]:g} {groups.axis.unit}"
+        sizes = (
+            f"{groups.size_text(groups.sizes[0])} to {groups.size_text(groups.sizes[-1])} {groups.axis.unit}"
+        )
         text.append(
             f"Markers grow with the {groups.axis.tier} expert cache: {sizes}; each size has its front."
         )

@@ -30,6 +30,7 @@ from simulator.plots import (
 from simulator.plots.letters import fallback
 from simulator.plots.save import FORMATS, render, write
 from simulator.plots.style import styled
+from simulator.text import csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +164,7 @@ def draw(
                     raise
                 left_out(name, error)
                 continue
-            files |= drawn | {f"{name}.csv": data.to_csv(index=False, lineterminator="\n").encode()}
+            files |= drawn | {f"{name}.csv": as_csv(data)}
     return write(folder, files)
 
 
@@ -191,6 +192,13 @@ def _figures_of(run_dir: Path) -> Path:
 def lacking(run_dir: Path) -> str:
     """Return the letters of a run folder's names that no font here has: boxes in its figures."""
     return Source(run_dir).use_letters()
+
+
+def as_csv(data: pd.DataFrame) -> bytes:
+    """Return the data of a figure as CSV; none of its texts is a formula to a spreadsheet."""
+    safe = data.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
+    content: bytes = safe.to_csv(index=False, lineterminator="\n").encode()
+    return content
 
 
 class Source:

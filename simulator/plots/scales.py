@@ -23,7 +23,7 @@ def one_scale(all_axes: Sequence[Axes], which: Literal["x", "y"], label: str) ->
     Their limits are set before, and begin at the same value.
     """
     ends = [axes.get_xlim() if which == "x" else axes.get_ylim() for axes in all_axes]
-    highest = [high for _, high in ends]
+    highest = [high for axes, (_, high) in zip(all_axes, ends, strict=True) if axes.has_data()] or [1.0]
     shared = comparable(highest)
     for axes, (low, high) in zip(all_axes, ends, strict=True):
         end = max(highest) if shared else high

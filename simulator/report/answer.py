@@ -75,7 +75,7 @@ def answer(summary: pd.DataFrame) -> Answer:
     lossy = EXACT in wanted and bool((data[EXACT] < 1).any())
     rows = []
     for (panel, size), part in data[data[ranked[0]].notna()].groupby([PANEL, SIZE], sort=False):
-        at = f"{size:g} {axis.unit}" if axis else ""
+        at = axis.title(float(str(size)), short=True) if axis else ""
         rows.append(_best(str(panel), at, part, ranked[0], lossy=lossy))
     return Answer(ranked[1], title, rows, bounds)
 

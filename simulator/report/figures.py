@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.errors import InputError
 from simulator.plots import FIGURES
-from simulator.plots.registry import Source
+from simulator.plots.registry import Source, as_csv
 from simulator.plots.save import render
 from simulator.plots.style import paper
 from simulator.report.folder import Results
@@ -62,7 +62,7 @@ def _drawn(name: str, source: Source) -> Picture:
     kind = FIGURES[name]
     figure, data = source.draw(kind)
     width, height = _pixels(name, figure)
-    png, csv = few_colours(render(figure, "png")), data.to_csv(index=False, lineterminator="\n").encode()
+    png, csv = few_colours(render(figure, "png")), as_csv(data)
     saved = uri("text/csv", csv), f"{name}.csv"
     if len(csv) > PLAIN_BYTES:
         saved = uri("application/gzip", gzip.compress(csv, mtime=0)), f"{name}.csv.gz"
