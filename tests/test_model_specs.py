@@ -12,30 +12,28 @@ import pytest
 from simulator.data import names
 from simulator.errors import InputError
 from simulator.model import ModelSpec, load_model, trace_model
-from simulator.model.precision import BITS, canonical, held_as, matrix_bytes
+from simulator.model.precision import BITS, canonical, tensor_bytes
 from simulator.trace.core import TraceHeader
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
-# Derived from the models' configurations (facts.md §13): model; MB per expert at fp16, Q8_0, Q4_K, Q3_K, Q2_K;
-# MoE layers; experts; GB of all experts at fp16; GB of the experts that a token uses. Rows of 1408 and 2880 hold no
-# K-quants: with down (1408) or all three matrices (2880) as Q5_0, Q4_0, Q4_0. By hand, 1408 x 2048 weights a matrix:
-# Q4_K (2 x 4.5 + 5.5) bits / 8 x 2,883,584 = 5.23 MB.
+# Derived from the models' configurations (facts.md §13): model; MB per expert at fp16, Q8_0, Q4, Q3_K, Q2_K;
+# MoE layers; experts; GB of all experts at fp16; GB of the experts that a token uses.
 TABLE = """
 mixtral-8x7b       352.32 187.17  99.09  75.69  57.80 32   256   90.2 22.55
 mixtral-8x22b      603.98 320.86 169.87 129.76  99.09 56   448  270.6 67.65
 phi-3.5-moe        157.29  83.56  44.24  33.79  25.80 32   512   80.5 10.07
-qwen1.5-moe-a2.7b   17.30   9.19   5.23   4.10   3.51 24  1440   24.9  1.66
+qwen1.5-moe-a2.7b   17.30   9.19   4.87   3.72   2.84 24  1440   24.9  1.66
 qwen2-57b-a14b      55.05  29.25  15.48  11.83   9.03 28  1792   98.7 12.33
 qwen3-30b-a3b        9.44   5.01   2.65   2.03   1.55 48  6144   58.0  3.62
 qwen3-235b-a22b     37.75  20.05  10.62   8.11   6.19 94 12032  454.2 28.39
-deepseek-moe-16b    17.30   9.19   5.23   4.10   3.51 27  1728   29.9  2.80
-deepseek-v2-lite    17.30   9.19   5.23   4.10   3.51 26  1664   28.8  2.70
+deepseek-moe-16b    17.30   9.19   4.87   3.72   2.84 27  1728   29.9  2.80
+deepseek-v2-lite    17.30   9.19   4.87   3.72   2.84 26  1664   28.8  2.70
 deepseek-v3         88.08  46.79  24.77  18.92  14.45 58 14848 1307.8 40.87
 olmoe-1b-7b         12.58   6.68   3.54   2.70   2.06 16  1024   12.9  1.61
-gpt-oss-20b         49.77  26.44  17.11  14.00  14.00 24   768   38.2  4.78
-gpt-oss-120b        49.77  26.44  17.11  14.00  14.00 36  4608  229.3  7.17
-glm-4.5-air         34.60  18.38  10.45   8.20   7.03 45  5760  199.3 12.46
+gpt-oss-20b         49.77  26.44  14.00  10.69   8.16 24   768   38.2  4.78
+gpt-oss-120b        49.77  26.44  14.00  10.69   8.16 36  4608  229.3  7.17
+glm-4.5-air         34.60  18.38   9.73   7.43   5.68 45  5760  199.3 12.46
 kimi-k2             88.08  46.79  24.77  18.92  14.45 60 23040 2029.4 42.28
 smallthinker-4b      7.08   3.76   1.99   1.52   1.16 32  1024    7.2  0.91
 smallthinker-21b    11.80   6.27   3.32   2.53   1.94 52  3328   39.3  3.68
@@ -102,14 +100,13 @@ def test_switch_and_olmoe_mini() -> None:
 
 def test_dense_parts_of_mixtral_by_hand() -> None:
     model = load_model("mixtral-8x7b")
-    assert model.part_params("attention", 0) == 4096 * 4096 * 2 + 4096 * 1024 * 2
-    assert model.part_params("gate", 31) == 4096 * 8
-    assert model.part_params("shared", 0) == model.part_params("dense_ffn", 0) == 0
+    assert model.attention_params(0) == 4096 * 4096 * 2 + 4096 * 1024 * 2
+    assert model.gate_params(31) == 4096 * 8
+    assert model.shared_params(0) == model.dense_ffn_params(0) == 0
     assert model.kv_bytes_per_token(0) == 2 * 8 * 128 * 2
     assert model.attention_flops_per_context_token(0) == 2 * 2 * 32 * 128
-    assert model.part_params("embedding") == model.part_params("lm_head") == 32000 * 4096
-    layer = model.part_params("attention", 0) + model.part_params("gate", 0)
-    total = 32 * layer + 2 * 32000 * 4096
+    assert model.embedding_params == model.lm_head_params == 32000 * 4096
+    total = 32 * (model.attention_params(0) + model.gate_params(0)) + 2 * 32000 * 4096
     assert model.non_expert_bytes() == 2 * total
     with pytest.raises(IndexError, match="model layer 32 of 32"):
         model.kv_bytes_per_token(32)
@@ -120,19 +117,18 @@ def test_latent_attention_dense_first_and_shared_experts() -> None:
     assert lite.moe_layers == tuple(range(1, 27))
     assert lite.kv_bytes_per_token(0) == (512 + 64) * 2
     assert lite.attention_flops_per_context_token(0) == 2 * 16 * (512 + 64) + 2 * 16 * 512
-    attention = 2048 * 16 * 192 + 2048 * 576 + 512 * 16 * 256 + 16 * 128 * 2048
-    assert lite.part_params("attention", 0) == attention
-    assert (lite.part_params("gate", 0), lite.part_params("shared", 0)) == (0, 0)
-    assert lite.part_params("dense_ffn", 0) == 3 * 2048 * 10944
-    assert (lite.part_params("dense_ffn", 1), lite.part_params("shared", 1)) == (0, 3 * 2048 * 2816)
+    assert lite.attention_params(0) == 2048 * 16 * 192 + 2048 * 576 + 512 * 16 * 256 + 16 * 128 * 2048
+    assert (lite.gate_params(0), lite.shared_params(0)) == (0, 0)
+    assert lite.dense_ffn_params(0) == 3 * 2048 * 10944
+    assert (lite.dense_ffn_params(1), lite.shared_params(1)) == (0, 3 * 2048 * 2816)
     v3 = load_model("deepseek-v3")
-    assert v3.part_params("attention", 0) == 187_105_280  # as DeepSeek's own count, less norms
+    assert v3.attention_params(0) == 187_105_280  # as DeepSeek's own count, less norms
 
 
 def test_tied_embeddings_are_stored_once_but_read_as_head() -> None:
     tied = load_model("olmoe-mini")
     untied = tied.model_copy(update={"tied_embeddings": False})
-    assert untied.non_expert_params - tied.non_expert_params == tied.part_params("lm_head") == 8192 * 128
+    assert untied.non_expert_params - tied.non_expert_params == tied.lm_head_params == 8192 * 128
 
 
 def test_routers_before_attention() -> None:
@@ -143,8 +139,8 @@ def test_routers_before_attention() -> None:
 def test_precisions() -> None:
     assert canonical("q4_k") == "Q4_K"
     assert canonical("FP16") == "fp16"
-    assert matrix_bytes(1, 3, "int4") == 2  # rounded up
-    assert matrix_bytes(1, 256, "Q6_K") == 210  # a super-block of ggml
+    assert tensor_bytes(3, "int4") == 2  # rounded up
+    assert tensor_bytes(256, "Q6_K") == 210  # a super-block of ggml
     assert BITS["Q8_0"] == 34 * 8 / 32
     with pytest.raises(ValueError, match="unknown precision; did you mean 'Q4_K'"):
         load_model("mixtral-8x7b").expert_bytes("Q4_KK")
