@@ -1,4 +1,4 @@
-"""What compute costs: a roofline per operation, in whole nanoseconds (design §3.8).
+"""What compute costs: a roofline per operation, in whole nanoseconds (docs/design.md, Costs of compute).
 
 An operation on t tokens takes ``max(flops / rate, bytes / bandwidth) + launches x launch``, each
 quotient rounded up once. Rates are the profile's, efficiencies included. Weights are read once a

@@ -163,7 +163,7 @@ def check_fits(
     staging: dict[str, int],
     all_experts: int,
 ) -> None:
-    """Refuse a model that does not fit its tiers, with the arithmetic shown (design §3.10)."""
+    """Refuse a model that does not fit its tiers, with the arithmetic shown (docs/design.md, Memory)."""
     for i, tier in enumerate(tiers):
         spec = getattr(hardware.tiers, tier)
         usable = spec.capacity.value - (spec.reserved.value if hasattr(spec, "reserved") else 0)
