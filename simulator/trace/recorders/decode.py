@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -48,17 +49,18 @@ def run_batch(
     sequences = [Recorded([int(token) for token in prompt], len(prompt)) for prompt in prompts]
     alive = list(range(len(prompts)))
     cache: Any = None
+    cached = cache_argument(model)
     for step in range(decode + 1):
         kept = mask[:, -ids.shape[1] :].bool()
         out = model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=(mask.cumsum(dim=-1) - 1).clamp(min=0)[:, -ids.shape[1] :],
-            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **{cached: cache},
         )
-        cache, rows = out.past_key_values, hooks.take()
+        cache, rows = getattr(out, cached), hooks.take()
         recorded = 0
         for row in alive:
             at = (row * ids.shape[1] + kept[row].nonzero().flatten()).cpu().numpy()
@@ -77,6 +79,11 @@ def run_batch(
         ids = torch.tensor([[sequence.tokens[-1]] for sequence in sequences], device=device)
         mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
     return sequences
+
+
+def cache_argument(model: nn.Module) -> str:
+    """Return what a model calls its KV cache: ``cache`` from transformers 5.24, before ``past_key_values``."""
+    return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
 
 def left_pad(prompts: Sequence[Tokens], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
