@@ -82,7 +82,7 @@ def run_batch(
 
 
 def cache_argument(model: nn.Module) -> str:
-    """Return what a model calls its KV cache: ``cache`` from transformers 5.24, before ``past_key_values``."""
+    """Return what a model calls its KV cache: ``past_key_values`` up to transformers 5.23."""
     return "cache" if "cache" in signature(model.forward).parameters else "past_key_values"
 
 
