@@ -67,7 +67,7 @@ def checks_of(
 
 def _run(rule: Rule, make: Make, name: str) -> None:
     """Run a check. Errors: as ``check_policy``."""
-    said = " ".join((getdoc(rule) or "").partition("\n\n")[0].split())
+    said = (getdoc(rule) or "").partition("\n")[0].replace("``", "`")
     try:
         rule(make)
     except BrokenRuleError as broken:

@@ -77,22 +77,21 @@ def check_leaves_what_it_is_given(make: Make) -> None:
     context = run.context()
     policy = bound(make, run, context)
     seen = [asked.event for asked in questions(policy, run) if asked.event is not None]
+    for name in ("experts", "weights", "predicted", "gate_top", "token_id", "recorded_resident"):
+        if not np.array_equal(getattr(run.trace, name), getattr(trace(), name)):
+            raise BrokenRuleError(f"the trace's {name} as they were", "others")
     events = run.events(with_mass="gate_weights" in policy.needs)
     for event in seen:
         if event != events[event.index]:
             raise BrokenRuleError(str(events[event.index]), str(event))
-    for name in ("experts", "weights", "predicted", "gate_top", "token_id", "recorded_resident"):
-        if not np.array_equal(getattr(run.trace, name), getattr(trace(), name)):
-            raise BrokenRuleError(f"the trace's {name} as they were", "others")
     if not np.array_equal(*(c.popularity for c in (context, run.context()))):  # type: ignore[arg-type]
         raise BrokenRuleError("context.popularity as it was", "another")
 
 
 def check_does_not_know_the_future(make: Make) -> None:
-    """What comes later changes no answer, unless ``needs`` names ``future``.
+    """What comes later changes no answer, unless ``needs`` names ``future`` or it says ``learns_beforehand``.
 
-    Who takes what it knows from ``learnt`` or ``popularity`` says ``learns_beforehand``: without training
-    tokens these are the replayed ones.
+    What is in ``learnt`` and ``popularity`` comes later too where the run has no training tokens.
     """
     if "future" in make().needs:
         return

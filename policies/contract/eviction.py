@@ -9,6 +9,8 @@ from policies.base import Eviction
 from policies.contract.asked import each_answer
 from policies.contract.lives import Moment, lives, played
 from policies.contract.rule import BrokenRuleError, Make, is_whole, is_yes_or_no, shown
+from policies.contract.toy import Run, bound
+from policies.contract.toy_trace import trace
 
 
 def check_forgets_who_was_evicted(make: Make) -> None:
@@ -62,12 +64,13 @@ def check_asking_for_a_victim_changes_nothing(make: Make) -> None:
 
 def check_preloads_experts_of_its_layers(make: Make) -> None:
     """``preload`` lists distinct expert keys of the layers that it is given, as ints."""
-    for asked in each_answer(make, "preload"):
-        [layers], found, n = asked.given, asked.answer, asked.policy.context.n_experts
-        keys = found if isinstance(found, list) else [found]
-        wrong = [key for key in keys if not is_whole(key) or key // n not in layers]
-        if wrong or len({*keys}) < len(keys) or keys is not found:
-            raise BrokenRuleError(f"distinct experts of the layers {list(layers)}", str(asked))
+    run = Run(trace())
+    for layers in ([0, 1, 2, 3], [1], [3, 0]):
+        policy = bound(make, run)
+        assert isinstance(policy, Eviction)
+        found, n = list(policy.preload(layers)), policy.context.n_experts
+        if len({*found}) < len(found) or not all(is_whole(key) and key // n in layers for key in found):
+            raise BrokenRuleError(f"distinct experts of the layers {layers}", f"{shown(found)} from preload")
 
 
 def check_a_record_answers_for_each_key(make: Make) -> None:
