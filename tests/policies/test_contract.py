@@ -1,4 +1,4 @@
-"""Every registered policy keeps the contract of policies/checks.py; eviction also keeps the laws of a cache."""
+"""Every registered policy keeps the contract (policies/checks.py); eviction keeps the laws of a cache too."""
 
 from __future__ import annotations
 
