@@ -11,7 +11,7 @@ from simulator.assemble.limits import MOST
 from simulator.config.units import format_apart
 from simulator.engine.demand import Pass, PassCosts, Record
 from simulator.errors import InputError
-from simulator.results.metrics import Collector
+from simulator.results.collect import Collector
 from simulator.trace.parquet import read_trace, write_trace
 from tests.failing import copied
 from tests.test_bad_input import moesim, refused

@@ -14,7 +14,7 @@ import yaml
 
 from simulator.errors import InputError
 from simulator.results.metrics import METRICS
-from simulator.results.write import FLAGS, IDENTITY
+from simulator.results.summary import FLAGS, IDENTITY
 from simulator.runs import experiment as runner
 from simulator.runs.experiment import HowToRun, run_experiment
 

@@ -12,7 +12,7 @@ import pytest
 
 from simulator.errors import InputError
 from simulator.results.store import Entries, Store, open_store
-from simulator.results.write import RunResult
+from simulator.results.summary import RunResult
 from tests.failing import copied
 from tests.sweep_files import moesim
 
@@ -138,7 +138,7 @@ def test_runs_stay_after_a_fault_and_go_when_all_is_done(tmp_path: Path) -> None
 def test_a_sweep_that_was_killed_before_its_first_run_ended_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "lock").touch()
-    (tmp_path / "out.partial" / f"{A}.tokens.new").touch()
+    (tmp_path / "out.partial" / f".{A}.tokens.parquet.x7.partial").touch()
     with open_store(tmp_path / "out", resume=False, force=False):
         pass
     assert list(tmp_path.iterdir()) == []

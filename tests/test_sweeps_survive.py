@@ -24,7 +24,7 @@ from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
 from simulator.results.folder import workplace
 from simulator.results.store import Entries, Store
-from simulator.results.write import RunResult, summary_row
+from simulator.results.summary import RunResult, summary_row
 from simulator.runs import backends as execution
 from simulator.runs.backends import Backend, Failure
 from simulator.runs.experiment import HowToRun, run_experiment
@@ -159,7 +159,7 @@ def test_a_finished_run_is_not_run_again_and_a_half_written_one_is(
     assert len(rows) == 5
     rows[0].write_text(rows[0].read_text()[:100])  # half a row
     rows[1].with_suffix(".experts.parquet").unlink()  # a row without one of its tables
-    (partial / f"{'0' * 64}.new").write_text("half")
+    (partial / f".{'0' * 64}.json.x7.partial").write_text("half")
     played.clear()
     monkeypatch.setattr(
         execution, "execute", lambda spec, share=None: played.append(spec) or original(spec, share)
@@ -293,7 +293,7 @@ def test_a_clock_that_goes_backwards_changes_nothing(
             return cls(2020, 1, 1, next(hours), tzinfo=tz)
 
     monkeypatch.setattr("simulator.runs.experiment.datetime", Backwards)
-    monkeypatch.setattr("simulator.results.write.datetime", Backwards)
+    monkeypatch.setattr("simulator.results.manifest.datetime", Backwards)
     run_experiment(str(experiment), [], out, HowToRun(resume=True))
     assert tables(out) == undisturbed
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))

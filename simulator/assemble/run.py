@@ -30,11 +30,11 @@ from simulator.engine.tiers import Pool, Tier
 from simulator.errors import InputError
 from simulator.experiment.schema import Experiment
 from simulator.machine.hardware import HardwareProfile
-from simulator.model.load import TraceModel
 from simulator.model.precision import MAIN
 from simulator.model.spec import ModelSpec
 from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parts import shared_sequences, spans, take
+from simulator.trace.sizes import TraceModel
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from simulator.results.write import RunResult
+    from simulator.results.summary import RunResult
     from simulator.runs.faults import Failure
 
 ROWS = 8
@@ -62,7 +62,7 @@ class Live:
         """Show a run that ended: who it was, and what it reached or why it failed."""
         from rich.text import Text
 
-        from simulator.cli.run import number, value
+        from simulator.cli.words import number, value
         from simulator.runs.faults import Failure
 
         if isinstance(outcome, Failure):

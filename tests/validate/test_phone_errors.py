@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from simulator.validate.phone_errors import (
+from simulator.validate.phone.errors import (
     FAULTS,
     NEIGHBOURS,
     NO_FAULTS,

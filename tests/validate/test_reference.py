@@ -33,14 +33,14 @@ from simulator.errors import InputError
 from simulator.machine.hardware import HardwareProfile, load_hardware
 from simulator.trace.core import Trace, TraceHeader
 from simulator.validate import reference, reference_gpu, reference_intro, reference_report, reference_setup
-from simulator.validate.reference import table, validate_reference
-from simulator.validate.reference_cache import ExpertCache
-from simulator.validate.reference_gpu import GpuMachine
-from simulator.validate.reference_labels import label_lines
-from simulator.validate.reference_machine import CpuMachine, Shape
-from simulator.validate.reference_run import ReferenceRun, Settings, TokenLog
-from simulator.validate.reference_setup import GPU_SHAPE, Setup
-from simulator.validate.reference_sim import Overhead, decoded, fit_overhead, simulate
+from simulator.validate.reference.cache import ExpertCache
+from simulator.validate.reference.gpu import GpuMachine
+from simulator.validate.reference.labels import label_lines
+from simulator.validate.reference.machine import CpuMachine, Shape
+from simulator.validate.reference.run import ReferenceRun, Settings, TokenLog
+from simulator.validate.reference.setup import GPU_SHAPE, Setup
+from simulator.validate.reference.simulate import Overhead, decoded, fit_overhead, simulate
+from simulator.validate.reference.write import table, validate_reference
 
 SHAPE = Shape(32, 32)  # 12 KiB
 L, E, K = 3, 12, 2
@@ -352,7 +352,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
     )
     monkeypatch.setattr(reference_setup, "QUICK", tiny)
     monkeypatch.setattr("simulator.calibrate.contention.BUDGET", 1 << 20)
-    monkeypatch.setattr("simulator.validate.reference_probe.BEYOND_CACHES", 1 << 20)
+    monkeypatch.setattr("simulator.validate.reference.probe.BEYOND_CACHES", 1 << 20)
     return Setup(folder, a_trace(), sizes=(0.2, 0.5), tokens=12, shape=SHAPE)
 
 
@@ -475,7 +475,7 @@ def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_read_that_landed_while_something_was_computed_took_as_long_as_it_took() -> None:
-    from simulator.validate.reference_probe import Probe
+    from simulator.validate.reference.probe import Probe
 
     machine = CpuMachine(-1, SHAPE, L, 8)
     machine.move = lambda *_: None
@@ -489,7 +489,7 @@ def test_a_read_that_landed_while_something_was_computed_took_as_long_as_it_took
 
 def test_a_probe_leaves_no_thread(tmp_path: Path) -> None:
     """Its threads are its own: after it is closed none is left."""
-    from simulator.validate.reference_probe import Probe
+    from simulator.validate.reference.probe import Probe
 
     path = tmp_path / "experts"
     path.write_bytes(bytes(8 * SHAPE.expert_bytes))
@@ -515,7 +515,7 @@ def torch_device(monkeypatch: pytest.MonkeyPatch) -> Device:
     monkeypatch.setattr(reference_setup, "QUICK", tiny)
     monkeypatch.setattr(reference_setup, "BESIDE", 1 << 20)
     monkeypatch.setattr("simulator.calibrate.measure.MANY", 4)
-    monkeypatch.setattr("simulator.validate.reference_probe.BEYOND_CACHES", 1 << 20)
+    monkeypatch.setattr("simulator.validate.reference.probe.BEYOND_CACHES", 1 << 20)
     for name, value in {"BEYOND_CACHES": 1 << 20, "IN_A_ROW": 1 << 20, "WARM_S": 0.0}.items():
         monkeypatch.setattr(bench_module, name, value)
     monkeypatch.setattr(gpu_module, "NEEDED", 1 << 20)

@@ -12,8 +12,8 @@ from simulator.calibrate.system import this_system
 from simulator.config.units import format_bytes
 from simulator.machine.hardware import HardwareProfile
 from simulator.trace.core import Trace
-from simulator.validate.reference_gpu import POOL_BYTES
-from simulator.validate.reference_setup import Setup
+from simulator.validate.reference.gpu import POOL_BYTES
+from simulator.validate.reference.setup import Setup
 
 
 @dataclass(frozen=True, slots=True)

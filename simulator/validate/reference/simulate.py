@@ -11,11 +11,11 @@ from simulator.assemble.run import Inputs, Run
 from simulator.engine.demand import Pass, Record
 from simulator.experiment.schema import CacheSize, Experiment, Memory, OverheadConfig, Policies, Runtime
 from simulator.machine.hardware import HardwareProfile, LinkName, Sourced
-from simulator.model.load import trace_model
 from simulator.trace.core import DECODE, Trace
+from simulator.trace.sizes import trace_model
 from simulator.validate.accuracy import Floats
-from simulator.validate.reference_machine import Shape
-from simulator.validate.reference_run import Settings, TokenLog
+from simulator.validate.reference.machine import Shape
+from simulator.validate.reference.run import Settings, TokenLog
 
 LINK: dict[str, LinkName] = {"cpu": "ssd_to_cpu", "gpu": "cpu_to_gpu"}
 """The link that experts take, by the unit that computes them."""

@@ -16,10 +16,10 @@ from simulator.config.units import format_bytes
 from simulator.errors import InputError
 from simulator.machine.hardware import HardwareProfile
 from simulator.trace.core import Trace
-from simulator.validate.reference_gpu import GpuMachine
-from simulator.validate.reference_machine import CpuMachine, Machine, Shape
-from simulator.validate.reference_run import Settings
-from simulator.validate.reference_sim import LINK
+from simulator.validate.reference.gpu import GpuMachine
+from simulator.validate.reference.machine import CpuMachine, Machine, Shape
+from simulator.validate.reference.run import Settings
+from simulator.validate.reference.simulate import LINK
 
 SHAPE = Shape(256, 512)
 GPU_SHAPE = Shape(2048, 1408, 2)

@@ -14,9 +14,9 @@ from simulator.engine.demand import Pass, Record
 from simulator.experiment.schema import Experiment
 from simulator.experiment.sweep import expand
 from simulator.machine.hardware import HardwareProfile, LinkName, load_hardware
-from simulator.model.load import trace_model
+from simulator.trace.sizes import trace_model
 from simulator.validate.accuracy import Floats
-from simulator.validate.recorded import Recorded
+from simulator.validate.phone.recorded import PhoneRun
 
 EXPERIMENT = "phone-bigmoe"
 LINK: LinkName = "ssd_to_cpu"
@@ -48,7 +48,7 @@ class Predicted:
 class Phone:
     """A recorded run on the simulated phone; ``token_bytes`` is what computing one token reads."""
 
-    def __init__(self, recorded: Recorded, policy: str = "lru") -> None:
+    def __init__(self, recorded: PhoneRun, policy: str = "lru") -> None:
         cache = f"memory.cpu_expert_cache={recorded.cache_bytes} B"
         experiment, hardware = _shipped(cache, f"policies.eviction={policy}")
         model = trace_model(recorded.trace.header, recorded.name)

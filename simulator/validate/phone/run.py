@@ -16,12 +16,12 @@ from simulator.config.yaml_file import dump_yaml
 from simulator.errors import InputError
 from simulator.plots.save import write
 from simulator.results.folder import MANIFEST, check_output, file_sha256, fresh_folder
-from simulator.validate import phone_figures, phone_report
-from simulator.validate.compare import Part, accuracies, tokens
-from simulator.validate.phone import fitted_profile, shipped_parameters
-from simulator.validate.phone_baselines import SIMULATED, predictions
-from simulator.validate.phone_fit import fit_phone
-from simulator.validate.recorded import read_recorded
+from simulator.validate.phone import figures, report
+from simulator.validate.phone.baselines import SIMULATED, predictions
+from simulator.validate.phone.compare import TokenRange, accuracies, tokens
+from simulator.validate.phone.fit import fit_phone
+from simulator.validate.phone.recorded import read_recorded
+from simulator.validate.phone.replay import fitted_profile, shipped_parameters
 
 LEAST_TOKENS = 8
 Pair = tuple[Path, Path]
@@ -60,9 +60,12 @@ def validate_phone(
     check_output(out, digest, force=force)
     fitted = fit_phone(runs[0].first(fit_tokens)) if fit_on else None
     parameters = fitted.parameters if fitted else shipped_parameters()
-    parts = [Part(run, 0, len(run)) for run in runs]
+    parts = [TokenRange(run, 0, len(run)) for run in runs]
     if fitted:
-        parts[:1] = [Part(runs[0], 0, fit_tokens, fitted=True), Part(runs[0], fit_tokens, len(runs[0]))]
+        parts[:1] = [
+            TokenRange(runs[0], 0, fit_tokens, fitted=True),
+            TokenRange(runs[0], fit_tokens, len(runs[0])),
+        ]
     predicted = {run.name: predictions(run, parameters, fitted) for run in runs}
     tables = {
         part.title: {name: tokens(part, found) for name, found in predicted[part.recorded.name].items()}
@@ -72,9 +75,9 @@ def validate_phone(
     parts = worst_first(parts, found)
     rows = [row for part in parts for row in found[part.title]]
     command = _command(fit_on, others, fit_tokens)
-    page = phone_report.page(command, parts, tables, rows, parameters, fitted)
+    page = report.page(command, parts, tables, rows, parameters, fitted)
     with fresh_folder(out) as folder:
-        write(folder / "figures", phone_figures.draw(tables))
+        write(folder / "figures", figures.draw(tables))
         pd.DataFrame(rows).to_csv(folder / "accuracy.csv", index=False, lineterminator="\n")
         _long(tables).to_csv(folder / "tokens.csv", index=False, lineterminator="\n")
         (folder / "validation-phone.md").write_text(page, encoding="utf-8")
@@ -88,10 +91,10 @@ def validate_phone(
     return Validation(rows, page)
 
 
-def worst_first(parts: Sequence[Part], rows: Mapping[str, list[dict[str, object]]]) -> list[Part]:
+def worst_first(parts: Sequence[TokenRange], rows: Mapping[str, list[dict[str, object]]]) -> list[TokenRange]:
     """Return the parts by the median error of their wall time, the one fitted on last."""
 
-    def wall(part: Part) -> float:
+    def wall(part: TokenRange) -> float:
         return next(
             float(str(row["median"]))
             for row in rows[part.title]

@@ -9,8 +9,8 @@ import numpy as np
 from simulator.errors import InputError
 from simulator.validate.accuracy import Floats
 from simulator.validate.fit import REPLICAS, fit
-from simulator.validate.phone import LANES, Parameters, Phone, shipped_parameters
-from simulator.validate.recorded import Recorded
+from simulator.validate.phone.recorded import PhoneRun
+from simulator.validate.phone.replay import LANES, Parameters, Phone, shipped_parameters
 
 GB = 1e9
 CONFIDENCE = (0.05, 0.95)
@@ -31,7 +31,7 @@ class Fitted:
     mean_ms: dict[str, float]
 
 
-def fit_phone(recorded: Recorded) -> Fitted:
+def fit_phone(recorded: PhoneRun) -> Fitted:
     """Fit on all tokens of ``recorded``, one after another: compute, lane, management, then total and copy.
 
     Compute and the lane have a column of their own (``io_ms`` is the time of all lanes in reads, copies

@@ -16,7 +16,7 @@ FAULTS, NO_FAULTS = "bursts, tokens with major faults", "bursts, tokens without 
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ClockStep:
     """The level of compute changes after ``token`` (counted from 1): medians in ms on both sides."""
 
     token: int
@@ -24,7 +24,7 @@ class Step:
     after_ms: float
 
 
-def find_step(compute_ms: Floats) -> Step | None:
+def find_step(compute_ms: Floats) -> ClockStep | None:
     """Return the step of a run's compute time, if it has one.
 
     It is where the absolute distances to the medians of both sides have the least sum, each side having
@@ -41,7 +41,7 @@ def find_step(compute_ms: Floats) -> Step | None:
     before, after = (np.quantile(side, (0.25, 0.5, 0.75)) for side in (compute_ms[:at], compute_ms[at:]))
     if before[0] <= after[2] and after[0] <= before[2]:
         return None
-    return Step(at, float(before[1]), float(after[1]))
+    return ClockStep(at, float(before[1]), float(after[1]))
 
 
 def error_shares(table: pd.DataFrame) -> dict[str, float]:
@@ -67,7 +67,7 @@ def level_error(table: pd.DataFrame) -> pd.Series[float]:
     return _level(table["measured_compute_ms"]) - table["predicted_compute_ms"]
 
 
-def facts(table: pd.DataFrame, step: Step | None) -> dict[str, str]:
+def facts(table: pd.DataFrame, step: ClockStep | None) -> dict[str, str]:
     """Return rows for a part that tell clock, faults and the rest apart; a dash where they cannot be.
 
     ``step`` is that of the whole run.

@@ -15,7 +15,7 @@ from simulator.calibrate.measure import Measured
 from simulator.calibrate.readers import Read, Readers
 from simulator.calibrate.sample import Sample, sample
 from simulator.calibrate.scratch import ALIGN
-from simulator.validate.reference_machine import BEYOND_CACHES, Machine
+from simulator.validate.reference.machine import BEYOND_CACHES, Machine
 
 READS = 2
 """Reads a lane where all are busy. Fewer lanes are busy only where a step misses less: then one read each.

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from simulator.validate.accuracy import Accuracy, Floats, accuracy
-from simulator.validate.phone import Predicted
-from simulator.validate.phone_baselines import UNTOLD
-from simulator.validate.recorded import Recorded
+from simulator.validate.phone.baselines import UNTOLD
+from simulator.validate.phone.recorded import PhoneRun
+from simulator.validate.phone.replay import Predicted
 
 QUANTITIES = {
     "stall_ms": "stall",
@@ -24,10 +24,10 @@ QUANTITIES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TokenRange:
     """Decoded tokens ``[start, stop)`` of a run; ``fitted`` if the parameters were fitted on them."""
 
-    recorded: Recorded
+    recorded: PhoneRun
     start: int
     stop: int
     fitted: bool = False
@@ -43,7 +43,7 @@ class Part:
         return f"{self.tokens} (fitted on)" if self.fitted else self.tokens
 
 
-def tokens(part: Part, predicted: Predicted) -> pd.DataFrame:
+def tokens(part: TokenRange, predicted: Predicted) -> pd.DataFrame:
     """Return measured and predicted columns, one row a decoded token."""
     measured = {name: values[part.start : part.stop] for name, values in part.recorded.columns.items()}
     stall, mgmt, compute, read = (
@@ -70,7 +70,7 @@ def tokens(part: Part, predicted: Predicted) -> pd.DataFrame:
     return pd.DataFrame(table).astype({"token": int})
 
 
-def accuracies(part: Part, predictions: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
+def accuracies(part: TokenRange, predictions: dict[str, pd.DataFrame]) -> list[dict[str, object]]:
     """Return a row for each quantity and predictor (the keys), worst median error first.
 
     Tokens that measured 0 of a quantity (nothing was read) have no relative error: the row is about the

@@ -21,13 +21,13 @@ from simulator.errors import InputError
 from simulator.machine.hardware import HardwareProfile
 from simulator.results.folder import MANIFEST, check_output, fresh_folder
 from simulator.trace.core import Trace
-from simulator.validate import reference_report
 from simulator.validate.accuracy import accuracy
-from simulator.validate.reference_machine import Machine
-from simulator.validate.reference_probe import Probe
-from simulator.validate.reference_run import LOGGED, ReferenceRun, Settings, TokenLog
-from simulator.validate.reference_setup import Setup
-from simulator.validate.reference_sim import decoded, fit_overhead, simulate
+from simulator.validate.reference import report
+from simulator.validate.reference.machine import Machine
+from simulator.validate.reference.probe import Probe
+from simulator.validate.reference.run import LOGGED, ReferenceRun, Settings, TokenLog
+from simulator.validate.reference.setup import Setup
+from simulator.validate.reference.simulate import decoded, fit_overhead, simulate
 
 Say = Callable[[str], None]
 EVERY = 2
@@ -54,7 +54,7 @@ def validate_reference(out: Path, setup: Setup, *, force: bool = False, say: Say
             tables[title], profiles[name] = _compare(setup, trace, settings, machine, before, name)
     rows = [_row(title, table) for title, table in tables.items()]
     rows.sort(key=lambda row: -float(str(row["median"])))
-    page = reference_report.page(rows, tables, setup, trace)
+    page = report.page(rows, tables, setup, trace)
     with fresh_folder(out) as folder:
         pd.DataFrame(rows).to_csv(folder / "accuracy.csv", index=False, lineterminator="\n")
         long = pd.concat(table.assign(run=title) for title, table in tables.items())

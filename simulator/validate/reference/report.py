@@ -8,9 +8,9 @@ from statistics import median
 import pandas as pd
 
 from simulator.trace.core import Trace
-from simulator.validate.reference_intro import Variant, intro, variant_of
-from simulator.validate.reference_labels import label_lines
-from simulator.validate.reference_setup import Setup
+from simulator.validate.reference.intro import Variant, intro, variant_of
+from simulator.validate.reference.labels import label_lines
+from simulator.validate.reference.setup import Setup
 
 Row = Mapping[str, object]
 HEAD = """

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from simulator import __version__
-from simulator.validate.compare import QUANTITIES, Part
-from simulator.validate.phone import Parameters
-from simulator.validate.phone_baselines import MEANING, SIMULATED
-from simulator.validate.phone_fit import Fitted
-from simulator.validate.phone_report_errors import errors
+from simulator.validate.phone.baselines import MEANING, SIMULATED
+from simulator.validate.phone.compare import QUANTITIES, TokenRange
+from simulator.validate.phone.fit import Fitted
+from simulator.validate.phone.replay import Parameters
+from simulator.validate.phone.report_errors import errors
 
 Rows = Mapping[tuple[object, object], Mapping[str, object]]
 """Rows of ``accuracies`` of one part, by quantity and predictor."""
@@ -55,7 +55,7 @@ TIMES_FITTED = 2  # recorded compute above this times the predicted one is none 
 
 def page(
     command: str,
-    parts: Sequence[Part],
+    parts: Sequence[TokenRange],
     tables: Mapping[str, Mapping[str, pd.DataFrame]],
     rows: Sequence[Mapping[str, object]],
     parameters: Parameters,
@@ -125,7 +125,7 @@ def _number(value: object) -> str:
     return "-" if np.isnan(float(str(value))) else f"{value:z.3f}"
 
 
-def _parameters(parameters: Parameters, fitted: Fitted | None, parts: Sequence[Part]) -> list[str]:
+def _parameters(parameters: Parameters, fitted: Fitted | None, parts: Sequence[TokenRange]) -> list[str]:
     if fitted is None:
         lines = ["Those of the shipped profile and experiment; nothing was fitted.\n"]
     else:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from simulator.validate.compare import Part
-from simulator.validate.phone_errors import NEIGHBOURS, error_shares, facts, find_step
+from simulator.validate.phone.compare import TokenRange
+from simulator.validate.phone.errors import NEIGHBOURS, error_shares, facts, find_step
 
 LIMITS = """
 ### What the errors are
@@ -26,12 +26,12 @@ the medians of both sides ({n} tokens or more each); it counts if the middle hal
 """
 
 
-def errors(parts: Sequence[Part], tables: Mapping[str, pd.DataFrame]) -> list[str]:
+def errors(parts: Sequence[TokenRange], tables: Mapping[str, pd.DataFrame]) -> list[str]:
     """Return the lines of the section; ``tables`` are the simulation's, by part."""
     return [LIMITS.format(n=NEIGHBOURS), *_shares(parts, tables), APART.format(n=NEIGHBOURS), *_steps(parts)]
 
 
-def _shares(parts: Sequence[Part], tables: Mapping[str, pd.DataFrame]) -> list[str]:
+def _shares(parts: Sequence[TokenRange], tables: Mapping[str, pd.DataFrame]) -> list[str]:
     shares = [error_shares(tables[part.title]) for part in parts]
     lines = ["| | " + " | ".join(part.title for part in parts) + " |", "|---|" + "---:|" * len(parts)]
     for name in shares[0]:
@@ -41,7 +41,7 @@ def _shares(parts: Sequence[Part], tables: Mapping[str, pd.DataFrame]) -> list[s
     return [*lines, *(f"| {name} | " + " | ".join(found[name] for found in told) + " |" for name in told[0])]
 
 
-def _steps(parts: Sequence[Part]) -> list[str]:
+def _steps(parts: Sequence[TokenRange]) -> list[str]:
     """Say for each run whether the level of its compute has a step."""
     lines = []
     for run in {part.recorded.name: part.recorded for part in parts}.values():

@@ -26,7 +26,7 @@ MOST_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class PhoneRun:
     """What was recorded; the columns of the metrics file, each [decoded tokens].
 
     ``cache_bytes`` is the budget of the engine's cache.
@@ -41,12 +41,12 @@ class Recorded:
         """Return how many decoded tokens there are."""
         return len(self.columns["wall_ms"])
 
-    def first(self, n: int) -> Recorded:
+    def first(self, n: int) -> PhoneRun:
         """Return the run as if it had ended after ``n`` decoded tokens."""
         return replace(self, columns={name: values[:n] for name, values in self.columns.items()})
 
 
-def read_recorded(trace_path: Path, metrics_path: Path) -> Recorded:
+def read_recorded(trace_path: Path, metrics_path: Path) -> PhoneRun:
     """Read a route CSV (or the trace imported from it) and the metrics CSV of the same run.
 
     Errors: InputError (a file is absent or is something else, or the two are not of one run).
@@ -66,7 +66,7 @@ def read_recorded(trace_path: Path, metrics_path: Path) -> Recorded:
         raise InputError(str(metrics_path), "no decoded token", "a run that decoded some")
     _check_bytes(trace, columns["read_bytes"], trace_path, metrics_path)
     name = trace_path.name.removesuffix(".csv").removesuffix(".parquet").removesuffix(".route")
-    return Recorded(name, trace, cache_bytes, columns)
+    return PhoneRun(name, trace, cache_bytes, columns)
 
 
 def _check_bytes(trace: Trace, read: Floats, trace_path: Path, metrics_path: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator.validate.phone import LANES, Parameters, Phone, Predicted
-from simulator.validate.phone_fit import Fitted
-from simulator.validate.recorded import Recorded
+from simulator.validate.phone.fit import Fitted
+from simulator.validate.phone.recorded import PhoneRun
+from simulator.validate.phone.replay import LANES, Parameters, Phone, Predicted
 
 SIMULATED = "simulated"
 MEANING = {
@@ -33,7 +33,7 @@ UNTOLD = {
 """The columns that a predictor does not say."""
 
 
-def predictions(run: Recorded, parameters: Parameters, fitted: Fitted | None) -> dict[str, Predicted]:
+def predictions(run: PhoneRun, parameters: Parameters, fitted: Fitted | None) -> dict[str, Predicted]:
     """Return what each predictor says of the run; ``line`` and ``constant`` only after a fit."""
     phone = Phone(run)
     simulated = phone.predict(parameters)
@@ -49,7 +49,7 @@ def predictions(run: Recorded, parameters: Parameters, fitted: Fitted | None) ->
     return {name: found[name] for name in (SIMULATED, *MEANING) if name in found}
 
 
-def line(run: Recorded, simulated: Predicted, fitted: Fitted) -> Predicted:
+def line(run: PhoneRun, simulated: Predicted, fitted: Fitted) -> Predicted:
     """Return the straight lines through the recorded bytes; compute and bytes are the simulated ones."""
     (a, b), (c, d) = fitted.line["stall_ms"], fitted.line["mgmt_ms"]
     x = run.columns["read_bytes"]

@@ -8,7 +8,7 @@ from simulator.calibrate.dense import DENSE_MATRICES, dense_layer
 from simulator.calibrate.device import Device
 from simulator.calibrate.gpu_bench import swiglu
 from simulator.calibrate.readers import Read
-from simulator.validate.reference_machine import Memory, Shape
+from simulator.validate.reference.machine import Memory, Shape
 
 POOL_BYTES = 4 << 30
 """Most bytes of host memory that are pinned.

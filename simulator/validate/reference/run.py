@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from simulator.calibrate.readers import Move, Read, Readers
 from simulator.trace.core import Trace
-from simulator.validate.reference_cache import ExpertCache
-from simulator.validate.reference_machine import Machine, Memory
+from simulator.validate.reference.cache import ExpertCache
+from simulator.validate.reference.machine import Machine, Memory
 
 
 @dataclass(frozen=True, slots=True)
