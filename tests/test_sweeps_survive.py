@@ -495,10 +495,10 @@ def test_a_sweep_of_which_every_point_is_refused_is_refused(experiment: Path, tm
 def test_a_full_disk_while_figures_are_drawn_names_the_folder_that_was_asked_for(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, content: bytes) -> Path:
+    def full(path: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("simulator.plots.save._replace", full)
+    monkeypatch.setattr("simulator.plots.save.whole", full)
     out = tmp_path / "out"
     with pytest.raises(InputError, match="No space left on device") as told:
         run_experiment(str(experiment), ["figures=[hit-rate]"], out)

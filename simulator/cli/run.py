@@ -13,7 +13,8 @@ import typer
 
 from simulator.cli.arguments import Experiment, Sets, Traceback, told
 from simulator.cli.progress import Live
-from simulator.cli.words import number, value
+from simulator.cli.words import value
+from simulator.numerals import four_digits
 from simulator.text import printable
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
             value(run.swept.get(key, "")) for key in swept
         ]
         table.add_row(
-            *map(Text, who), *(number(run.metrics[metric.name]) for metric in METRICS if metric.heading)
+            *map(Text, who), *(four_digits(run.metrics[metric.name]) for metric in METRICS if metric.heading)
         )
     return table
 

@@ -1,4 +1,4 @@
-"""What a reference run moves and computes on: here a drive and a CPU; ``reference_gpu`` has the other."""
+"""What a reference run moves and computes on: here a drive and a CPU; ``gpu`` has the other."""
 
 from __future__ import annotations
 
