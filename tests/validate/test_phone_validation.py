@@ -28,9 +28,9 @@ from simulator.validate.phone.fit import fit_phone
 from simulator.validate.phone.recorded import PhoneRun, read_recorded
 from simulator.validate.phone.replay import LANES, Parameters, Phone, Predicted
 from simulator.validate.phone.run import worst_first
+from tests.places import ROOT, SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
-RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"
+RECORDED = SHARED / "traces" / "bigmoe"
 TRUE = Parameters(compute=15e9, lane=0.7e9, total=2.4e9, copy=4e9, per_pass=1.5e6, evict=9e9)
 N_LAYERS, N_EXPERTS, TOP_K, TOKENS = 6, 16, 4, 40
 EXPERT_BYTES = 3059712
