@@ -16,7 +16,7 @@ from policies.registry import AXES, BUILT_IN
 from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
 from simulator.experiment.schema import Experiment
 from simulator.results.metrics import METRICS
-from simulator.results.write import FLAGS, IDENTITY
+from simulator.results.summary import FLAGS, IDENTITY
 from simulator.runs.experiment import run_experiment
 from simulator.trace.columns import OPTIONAL, REQUIRED
 from simulator.trace.importers.options import ImportOptions

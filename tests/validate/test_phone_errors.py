@@ -7,11 +7,11 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from simulator.validate.phone_errors import (
+from simulator.validate.phone.errors import (
     FAULTS,
     NEIGHBOURS,
     NO_FAULTS,
-    Step,
+    ClockStep,
     error_shares,
     facts,
     find_step,
@@ -79,7 +79,7 @@ def test_nothing_to_correlate_with_is_a_dash() -> None:
 def test_the_share_of_the_level_behind_a_step() -> None:
     compute = np.full(N, 80.0)
     compute[15:] = 90.0
-    found = facts(made(compute, np.zeros(N)), Step(15, 80, 90))
+    found = facts(made(compute, np.zeros(N)), ClockStep(15, 80, 90))
     assert found["of the level: tokens behind the step"] == "100%"
 
 
@@ -105,5 +105,5 @@ def test_noise_has_no_step(seed: int) -> None:
 def test_a_level_that_never_moves_or_a_run_too_short_for_two_sides_has_no_step() -> None:
     assert find_step(np.full(100, 80.0)) is None
     sides = np.repeat([80.0, 95.0], NEIGHBOURS)
-    assert find_step(sides) == Step(NEIGHBOURS, 80, 95)
+    assert find_step(sides) == ClockStep(NEIGHBOURS, 80, 95)
     assert find_step(sides[1:]) is None

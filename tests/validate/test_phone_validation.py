@@ -20,17 +20,17 @@ from simulator.cli import app
 from simulator.config.yaml_file import load_yaml
 from simulator.errors import InputError
 from simulator.machine.hardware import HardwareProfile
-from simulator.model.load import TraceModel
+from simulator.trace.sizes import TraceModel
 from simulator.validate.accuracy import accuracy
-from simulator.validate.compare import Part
-from simulator.validate.phone import LANES, Parameters, Phone, Predicted
-from simulator.validate.phone_baselines import no_overlap
-from simulator.validate.phone_fit import fit_phone
-from simulator.validate.phone_run import worst_first
-from simulator.validate.recorded import Recorded, read_recorded
+from simulator.validate.phone.baselines import no_overlap
+from simulator.validate.phone.compare import TokenRange
+from simulator.validate.phone.fit import fit_phone
+from simulator.validate.phone.recorded import PhoneRun, read_recorded
+from simulator.validate.phone.replay import LANES, Parameters, Phone, Predicted
+from simulator.validate.phone.run import worst_first
+from tests.places import ROOT, SHARED
 
-ROOT = Path(__file__).resolve().parents[2]
-RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"
+RECORDED = SHARED / "traces" / "bigmoe"
 TRUE = Parameters(compute=15e9, lane=0.7e9, total=2.4e9, copy=4e9, per_pass=1.5e6, evict=9e9)
 N_LAYERS, N_EXPERTS, TOP_K, TOKENS = 6, 16, 4, 40
 EXPERT_BYTES = 3059712
@@ -257,7 +257,7 @@ def test_no_overlap_by_hand() -> None:
 
 def test_parts_come_worst_first_and_the_fitted_last(made: tuple[Path, Path]) -> None:
     run = read_recorded(*made)
-    parts = [Part(run, 0, 9, fitted=True), Part(run, 9, 20), Part(run, 20, 30)]
+    parts = [TokenRange(run, 0, 9, fitted=True), TokenRange(run, 9, 20), TokenRange(run, 20, 30)]
     rows = {
         part.title: [{"quantity": "wall", "predictor": "simulated", "median": median}]
         for part, median in zip(parts, (0.9, 0.1, 0.2), strict=True)
@@ -386,7 +386,7 @@ def test_a_trace_without_what_was_read_is_refused(
     made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trace = replace(read_recorded(*made).trace, recorded_bytes=None)
-    monkeypatch.setattr("simulator.validate.recorded.import_trace", lambda *_: trace)
+    monkeypatch.setattr("simulator.validate.phone.recorded.import_trace", lambda *_: trace)
     with pytest.raises(InputError, match="does not say what was read"):
         read_recorded(*made)
 
@@ -396,7 +396,7 @@ def test_absent_and_large_files_are_refused(tmp_path: Path, monkeypatch: pytest.
     for pair in ((tmp_path / "no", metrics), (trace, tmp_path / "no")):
         with pytest.raises(InputError, match="no such file"):
             read_recorded(*pair)
-    monkeypatch.setattr("simulator.validate.recorded.MOST_BYTES", 10)
+    monkeypatch.setattr("simulator.validate.phone.recorded.MOST_BYTES", 10)
     with pytest.raises(InputError, match="at most 10 bytes"):
         read_recorded(trace, metrics)
 
@@ -437,7 +437,7 @@ def test_without_scipy_the_extra_is_named(made: tuple[Path, Path], monkeypatch: 
 
 def test_a_run_can_be_cut(made: tuple[Path, Path]) -> None:
     run = read_recorded(*made)
-    assert isinstance(run, Recorded)
+    assert isinstance(run, PhoneRun)
     whole, cut = Phone(run).predict(TRUE), Phone(run.first(9)).predict(TRUE)
     assert len(cut.stall_ms) == 9
     assert (whole.stall_ms[:9] == cut.stall_ms).all()

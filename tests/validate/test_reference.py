@@ -32,15 +32,17 @@ from simulator.engine.demand import Record
 from simulator.errors import InputError
 from simulator.machine.hardware import HardwareProfile, load_hardware
 from simulator.trace.core import Trace, TraceHeader
-from simulator.validate import reference, reference_gpu, reference_intro, reference_report, reference_setup
-from simulator.validate.reference import table, validate_reference
-from simulator.validate.reference_cache import ExpertCache
-from simulator.validate.reference_gpu import GpuMachine
-from simulator.validate.reference_labels import label_lines
-from simulator.validate.reference_machine import CpuMachine, Shape
-from simulator.validate.reference_run import ReferenceRun, Settings, TokenLog
-from simulator.validate.reference_setup import GPU_SHAPE, Setup
-from simulator.validate.reference_sim import Overhead, decoded, fit_overhead, simulate
+from simulator.validate.reference import gpu as gpu_machine
+from simulator.validate.reference import intro, report, write
+from simulator.validate.reference import setup as reference_setup
+from simulator.validate.reference.cache import ExpertCache
+from simulator.validate.reference.gpu import GpuMachine
+from simulator.validate.reference.labels import label_lines
+from simulator.validate.reference.machine import CpuMachine, Shape
+from simulator.validate.reference.run import ReferenceRun, Settings, TokenLog
+from simulator.validate.reference.setup import GPU_SHAPE, Setup
+from simulator.validate.reference.simulate import Overhead, decoded, fit_overhead, simulate
+from simulator.validate.reference.write import table, validate_reference
 
 SHAPE = Shape(32, 32)  # 12 KiB
 L, E, K = 3, 12, 2
@@ -241,7 +243,7 @@ def made_up(wall: tuple[int, int], hits: tuple[int, int] = (3, 3)) -> pd.DataFra
 
 
 def test_errors_are_those_of_wall_time() -> None:
-    row = reference._row("cache 50%, on demand", made_up((110, 160)))
+    row = write._row("cache 50%, on demand", made_up((110, 160)))
     assert row["median"] == pytest.approx(0.15)
     assert row["bias"] == pytest.approx(-0.1)
     assert row["hits_identical"]
@@ -261,7 +263,7 @@ def test_the_page_says_where_a_run_misses(wall: tuple[int, int], hits: tuple[int
     title = "cache 50%, on demand"
     found = made_up(wall, hits)
     given = Setup(Path(), a_trace(), profile=load_hardware("oneplus-15r"))
-    page = reference_report.page([reference._row(title, found)], {title: found}, given, a_trace())
+    page = report.page([write._row(title, found)], {title: found}, given, a_trace())
     assert f"| {says} |" in page
     assert "the profile oneplus-15r" in words(page)
     assert "reads fp32 experts of 1.50 MiB with O_DIRECT" in words(page)
@@ -270,27 +272,25 @@ def test_the_page_says_where_a_run_misses(wall: tuple[int, int], hits: tuple[int
 def test_the_page_counts_the_runs_that_are_within() -> None:
     walls = {"a": (100, 200), "b": (112, 224), "c": (130, 260)}
     tables = {title: made_up(wall) for title, wall in walls.items()}
-    rows = [reference._row(title, found) for title, found in tables.items()]
-    page = reference_report.page(rows, tables, Setup(Path(), a_trace()), a_trace())
+    rows = [write._row(title, found) for title, found in tables.items()]
+    page = report.page(rows, tables, Setup(Path(), a_trace()), a_trace())
     assert "1 of 3 runs within 15% median and 10% total; median of medians 12.0%, worst 30.0%." in page
 
 
 def test_a_run_whose_hits_differ_is_not_within() -> None:
     title, found = "cache 50%, on demand", made_up((100, 200), (3, 4))
-    page = reference_report.page(
-        [reference._row(title, found)], {title: found}, Setup(Path(), a_trace()), a_trace()
-    )
+    page = report.page([write._row(title, found)], {title: found}, Setup(Path(), a_trace()), a_trace())
     assert "0 of 1 runs within" in page
 
 
 def test_the_page_says_what_was_calibrated_when_and_on_what() -> None:
     title, found = "cache 50%, on demand", made_up((100, 200))
-    rows, tables = [reference._row(title, found)], {title: found}
-    fresh = reference_report.page(rows, tables, Setup(Path(), a_trace()), a_trace())
+    rows, tables = [write._row(title, found)], {title: found}
+    fresh = report.page(rows, tables, Setup(Path(), a_trace()), a_trace())
     mine = load_hardware("oneplus-15r").model_copy(
         update={"name": "mine", "notes": "Measured by moesim calibrate on 2026-01-02 (moesim 1)."}
     )
-    given = reference_report.page(rows, tables, Setup(Path(), a_trace(), profile=mine, repeats=5), a_trace())
+    given = report.page(rows, tables, Setup(Path(), a_trace(), profile=mine, repeats=5), a_trace())
     assert fresh.splitlines()[0] == "## Reference run: a drive and a CPU, calibrated within the run"
     assert (
         given.splitlines()[0] == "## Reference run: a drive and a CPU, profile mine, measured on 2026-01-02"
@@ -352,7 +352,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
     )
     monkeypatch.setattr(reference_setup, "QUICK", tiny)
     monkeypatch.setattr("simulator.calibrate.contention.BUDGET", 1 << 20)
-    monkeypatch.setattr("simulator.validate.reference_probe.BEYOND_CACHES", 1 << 20)
+    monkeypatch.setattr("simulator.validate.reference.probe.BEYOND_CACHES", 1 << 20)
     return Setup(folder, a_trace(), sizes=(0.2, 0.5), tokens=12, shape=SHAPE)
 
 
@@ -457,7 +457,7 @@ def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
         say("calibrating")
         return "the page"
 
-    monkeypatch.setattr(reference, "validate_reference", fake)
+    monkeypatch.setattr(write, "validate_reference", fake)
     monkeypatch.setattr("simulator.calibrate.device.cuda_device", lambda: device)
     profile = "rtx4090-pcie4" if gpu else "oneplus-15r"
     args = ["-o", str(tmp_path / "out"), "--sizes", "0.3", "--profile", profile, "--repeats", "5"]
@@ -475,7 +475,7 @@ def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_read_that_landed_while_something_was_computed_took_as_long_as_it_took() -> None:
-    from simulator.validate.reference_probe import Probe
+    from simulator.validate.reference.probe import Probe
 
     machine = CpuMachine(-1, SHAPE, L, 8)
     machine.move = lambda *_: None
@@ -489,7 +489,7 @@ def test_a_read_that_landed_while_something_was_computed_took_as_long_as_it_took
 
 def test_a_probe_leaves_no_thread(tmp_path: Path) -> None:
     """Its threads are its own: after it is closed none is left."""
-    from simulator.validate.reference_probe import Probe
+    from simulator.validate.reference.probe import Probe
 
     path = tmp_path / "experts"
     path.write_bytes(bytes(8 * SHAPE.expert_bytes))
@@ -515,7 +515,7 @@ def torch_device(monkeypatch: pytest.MonkeyPatch) -> Device:
     monkeypatch.setattr(reference_setup, "QUICK", tiny)
     monkeypatch.setattr(reference_setup, "BESIDE", 1 << 20)
     monkeypatch.setattr("simulator.calibrate.measure.MANY", 4)
-    monkeypatch.setattr("simulator.validate.reference_probe.BEYOND_CACHES", 1 << 20)
+    monkeypatch.setattr("simulator.validate.reference.probe.BEYOND_CACHES", 1 << 20)
     for name, value in {"BEYOND_CACHES": 1 << 20, "IN_A_ROW": 1 << 20, "WARM_S": 0.0}.items():
         monkeypatch.setattr(bench_module, name, value)
     monkeypatch.setattr(gpu_module, "NEEDED", 1 << 20)
@@ -528,7 +528,7 @@ def test_copies_move_the_bytes_of_the_right_expert(
     torch_device: Device, monkeypatch: pytest.MonkeyPatch, pool: int
 ) -> None:
     """Every expert in the cache at the end has the bytes of its place in host memory, shared or not."""
-    monkeypatch.setattr(reference_gpu, "POOL_BYTES", pool)
+    monkeypatch.setattr(gpu_machine, "POOL_BYTES", pool)
     machine = GpuMachine(torch_device, HALF, L, L * E, 2)
     assert machine.places == min(L * E, pool // HALF.expert_bytes)
     machine.host[:] = torch_device.torch.randint(0, 60, machine.host.shape)  # finite as float16
@@ -615,10 +615,10 @@ def test_the_gpu_variant_runs_calibrates_simulates_and_compares(torch_device: De
 def test_the_page_says_that_experts_share_host_memory(
     torch_device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference_intro, "POOL_BYTES", 10 * HALF.expert_bytes)
+    monkeypatch.setattr(intro, "POOL_BYTES", 10 * HALF.expert_bytes)
     title, found = "cache 50%, on demand", made_up((112, 224))
     setup = Setup(Path(), a_trace(), shape=HALF, gpu=torch_device)
-    page = reference_report.page([reference._row(title, found)], {title: found}, setup, a_trace())
+    page = report.page([write._row(title, found)], {title: found}, setup, a_trace())
     assert "pinned memory (36 share 10 places)" in words(page)
     assert "| median above 10%; total off by more than 5% |" in page
 
