@@ -1,8 +1,8 @@
 """The guides of docs/adding work as they are written: files, rows of registries, commands, what these print.
 
-A page is played from top to bottom in a copy of a checkout. Where a line ends with a file name and a colon, the block
-below is that file, or (``diff``) a change to it. ``sh`` blocks are run; a ``text`` block below one is what it prints,
-in which ``...`` stands for anything.
+A page is played from top to bottom in a copy of a checkout. Where a line ends with a file name and a colon,
+the block below is that file, or (``diff``) a change to it. ``sh`` blocks are run. A ``text`` block below one
+is what it prints, in which ``...`` stands for anything.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.places import ROOT
+
 PAGES = sorted((ROOT / "docs" / "adding").glob("*.md"))
 BLOCK = re.compile(r"(?:`([\w./-]+\.\w+)`:\n\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FAILS = re.compile(r"^(moesim: |[\w.]+Error: )")
+PATH = re.compile(r"`((?:docs|hardware_profiles|models|policies|simulator|tests)/[\w./-]*)`")
 MOESIM = '#!/bin/sh\nexec "{python}" -c "from simulator.cli import main; main()" "$@"\n'
 PYTHON = '#!/bin/sh\nexec "{python}" "$@"\n'
 
@@ -67,7 +69,7 @@ def changed(text: str, diff: str) -> str:
 def run(commands: str, cwd: Path) -> tuple[int, str]:
     path = f"{cwd / 'programs'}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", commands],
+        ["bash", "-euo", "pipefail", "-c", commands],  # noqa: S607 - as a reader has it
         cwd=cwd,
         env={**os.environ, "PATH": path, "PYTHONPATH": str(cwd), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
@@ -115,6 +117,8 @@ def test_a_newcomer_gets_there_by_the_page_alone(page: Path, checkout: Path) -> 
     house = {block.file for block in done if "/" in block.file}
     copied = re.findall(r"^cp \S+ (\S+/\S+)$", "".join(block.text for block in done), re.MULTILINE)
     assert 1 <= len(house | {*copied}) <= 2, "the file and a row of a registry are enough"
+    named = {*PATH.findall(page.read_text(encoding="utf-8"))}
+    assert [path for path in named if not (checkout / path).exists() and not (ROOT / path).exists()] == []
 
 
 def test_there_is_a_guide_for_each_thing_to_add() -> None:

@@ -40,7 +40,7 @@ def check_needs_are_known(make: Make) -> None:
 
 
 def check_says_what_it_needs(make: Make) -> None:
-    """What it cannot do without is named in ``needs``, or its ``check`` refuses a trace that lacks it."""
+    """``needs`` names what the policy cannot do without, or its ``check`` refuses a trace that lacks it."""
     if _fault(make, Run(trace()), known=True):
         return  # something else is wrong, and another check says what
     for need in sorted(NEEDS - make().needs):
@@ -50,13 +50,13 @@ def check_says_what_it_needs(make: Make) -> None:
 
 
 def check_raises_nothing(make: Make) -> None:
-    """It raises nothing, whatever a run asks; what it cannot work with, ``check`` refuses beforehand."""
+    """No method raises an error in a run; a trace that does not fit is refused by ``check`` before it."""
     for run in (Run(trace()), Run(trace(), n_versions=2), Run(trace(), training=trace(TRAINING))):
         _answers(make, run)
 
 
 def check_keeps_its_state_to_itself(make: Make) -> None:
-    """Instances share nothing: each says the same alone and beside another one."""
+    """Instances share no state: each gives the same answers alone and beside another one."""
     run, other = Run(trace()), Run(trace(OTHER))
     alone = _answers(make, run)
     first, second = bound(make, run), bound(make, other)
@@ -65,14 +65,14 @@ def check_keeps_its_state_to_itself(make: Make) -> None:
 
 
 def check_says_the_same_in_the_same_run(make: Make) -> None:
-    """A run that is repeated has the same answers: draws come from ``context.seed`` alone."""
+    """A repeated run has the same answers: random draws come from ``context.seed`` alone."""
     for n_versions in (1, 2):
         run = Run(trace(), n_versions=n_versions)
         _compare(_answers(make, run), _answers(make, run), "when the run is repeated")
 
 
 def check_leaves_what_it_is_given(make: Make) -> None:
-    """It changes nothing that it is given: not events, not the trace, not the counts."""
+    """A policy changes nothing that it is given: no event, no trace, no counts of the context."""
     run = Run(trace())
     context = run.context()
     policy = bound(make, run, context)
@@ -89,7 +89,7 @@ def check_leaves_what_it_is_given(make: Make) -> None:
 
 
 def check_does_not_know_the_future(make: Make) -> None:
-    """What comes later changes no answer, unless ``needs`` names ``future`` or it says ``learns_beforehand``.
+    """Later steps change no answer, unless the class needs ``future`` or sets ``learns_beforehand``.
 
     What is in ``learnt`` and ``popularity`` comes later too where the run has no training tokens.
     """

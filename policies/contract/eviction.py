@@ -14,7 +14,7 @@ from policies.contract.toy_trace import trace
 
 
 def check_forgets_who_was_evicted(make: Make) -> None:
-    """After ``on_evict`` of a key, ``victim`` does not name it, whether it was in the pool or not."""
+    """After ``on_evict(key)``, ``victim`` does not name that key, even if it never was in the pool."""
     life = [("evict", 7), ("use", [1, 2]), ("evict", 7), ("evict", 1), ("evict", 1), ("evict", 2)]
     for moment in played(make, [*life, ("insert", 3), ("evict", 3)]):
         victim = moment.policy.victim(frozenset())
@@ -34,7 +34,7 @@ def check_victim_is_in_the_pool(make: Make) -> None:
 
 
 def check_somebody_goes_if_anybody_can(make: Make) -> None:
-    """``victim`` is None only if ``blocked`` has the whole pool; a class that means it says ``refuses``."""
+    """``victim`` is None only if ``blocked`` has the whole pool, or the class sets ``refuses``."""
     policy = make()
     assert isinstance(policy, Eviction)
     if policy.refuses or type(policy).residency is not Eviction.residency:  # a record says who comes and goes
@@ -46,7 +46,7 @@ def check_somebody_goes_if_anybody_can(make: Make) -> None:
 
 
 def check_asking_for_a_victim_changes_nothing(make: Make) -> None:
-    """``victim`` changes nothing: who is asked twice, or was never asked before, says the same."""
+    """``victim`` changes nothing: earlier questions do not change an answer."""
     for life in lives():
         for moment in played(make, life):
             moment.policy.victim(moment.present)

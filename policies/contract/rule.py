@@ -5,6 +5,7 @@ from __future__ import annotations
 import reprlib
 import traceback
 from collections.abc import Callable
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,13 @@ def shown(value: object) -> str:
 
 def is_whole(value: object) -> bool:
     """Return whether a value is a whole number of Python or NumPy; a bool is none."""
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    if isinstance(value, bool):
+        return False
+    try:
+        index(value)  # type: ignore[arg-type]  # that is what is tried
+    except TypeError:
+        return False
+    return True
 
 
 def is_yes_or_no(value: object) -> bool:

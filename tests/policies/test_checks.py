@@ -404,7 +404,7 @@ BUGGY = {
     Peeks: ("check_does_not_know_the_future", "where something else comes later"),
     PeeksIfThere: ("check_does_not_know_the_future", "where something else comes later"),
     OracleUnsaid: ("check_says_what_it_needs", "'future' in needs.*AttributeError"),
-    PopularUnsaid: ("check_does_not_know_the_future", "learns_beforehand"),
+    PopularUnsaid: ("check_does_not_know_the_future", "sets `learns_beforehand`"),
     WeightsUnsaid: ("check_says_what_it_needs", "'gate_weights' in needs"),
     OddNeed: ("check_needs_are_known", "gate_weights.*came .*'weights'"),
     SortsTheEvent: ("check_leaves_what_it_is_given", "Expected Event"),
