@@ -19,15 +19,13 @@ from policies.base import Context, Eviction
 from policies.registry import create
 from simulator.assemble.costs import Span
 from simulator.assemble.workload import Batch, Workload
-from simulator.engine.decide import Decider, PolicySet
+from simulator.engine.decide import PolicySet
 from simulator.engine.demand import Pass, PassCosts, Record
-from simulator.engine.fabric import Fabric
-from simulator.engine.loader import Loader
 from simulator.engine.merged import MergedPlayer
 from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan
-from simulator.engine.player import Player
 from simulator.engine.simulation import Simulation
 from simulator.engine.tiers import Pool, Tier
+from simulator.engine.wire import wire
 from simulator.trace.core import DECODE, Trace, TraceHeader
 
 EXPERT_BYTES = 100_000_000
@@ -75,7 +73,6 @@ def trace(shape: Shape) -> Trace:
 def simulation(shape: Shape, records: list[Record], *, merge: bool) -> Simulation:
     """Return a run with a per-layer LRU of half the experts on one fixed-rate link."""
     machine = MachinePlan(("gpu", "cpu"), (LinkPlan("cpu_to_gpu", 1, 0, 25_000_000_000, latency_ns=10_000),))
-    runtime = RuntimePlan()
     context = Context(shape.n_layers, shape.n_experts, shape.top_k, 1, 0)
     pools = []
     for layer in range(shape.n_layers):
@@ -84,13 +81,10 @@ def simulation(shape: Shape, records: list[Record], *, merge: bool) -> Simulatio
         policy.bind(context)
         pools.append((Pool(shape.n_experts // 2 * EXPERT_BYTES, policy), [layer], ()))
     top = Tier("gpu", pools, lambda _key: EXPERT_BYTES, shape.n_experts)
-    fabric = Fabric(machine, 8)
-    loader = Loader(fabric, runtime, top, None, 2)
     trivial = {"admission": "always", "prefetch": "none", "precision": "fixed", "placement": "fetch",
                "routing": "as-recorded", "order": "as-routed"}  # fmt: skip
     policies: dict[str, Any] = {axis: create(axis, name) for axis, name in trivial.items()}
-    decider = Decider(top, None, loader, PolicySet(**policies), n_versions=1, after_event=False)
-    player = Player(fabric, loader, decider, Costs(shape), runtime, 1)
+    player = wire(machine, RuntimePlan(), [top], PolicySet(**policies), Costs(shape))
     merged = MergedPlayer(player, machine, [EXPERT_BYTES] * shape.n_layers) if merge else None
     return Simulation(player, merged, [], lambda _p, record: records.append(record))
 

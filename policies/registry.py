@@ -47,7 +47,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "random": "policies.eviction.random_:RandomEviction",
         "static-popularity": "policies.eviction.static_popularity:StaticPopularity",
         "belady": "policies.eviction.belady:Belady",
-        "recorded": "policies.eviction.recorded:Recorded",
+        "recorded": "policies.eviction.recorded:RecordedResidency",
         "decayed-lfu": "policies.eviction.decayed_lfu:DecayedLFU",
         "lfru": "policies.eviction.lfru:LFRU",
         "least-stale": "policies.eviction.least_stale:LeastStale",

@@ -32,8 +32,7 @@ def check_source(path: Path, hint: str = "") -> None:
     except PermissionError:
         raise InputError(where, "may not be read: permission denied", "change who may read it") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(where, f"cannot be read: {reason}") from None
+        raise InputError(where, f"cannot be read: {_reason(error)}") from None
 
 
 def check_target(out: Path, sources: Iterable[Path] = (), *, force: bool) -> None:
@@ -45,8 +44,7 @@ def check_target(out: Path, sources: Iterable[Path] = (), *, force: bool) -> Non
         there, is_file, is_dir = os.path.lexists(out), out.is_file() or out.is_symlink(), out.is_dir()
         read = any(source.exists() and there and out.samefile(source) for source in sources)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(str(out), f"cannot be written: {reason}", "name another file with --out") from None
+        raise unwritable(out, error, "name another file with --out") from None
     if read:
         raise InputError(str(out), "is what is read", "name another file: a source is never written over")
     if is_dir:
@@ -55,3 +53,12 @@ def check_target(out: Path, sources: Iterable[Path] = (), *, force: bool) -> Non
         raise InputError(str(out), "is no file", "name a file with --out")
     if there and not force:
         raise InputError(str(out), "is there already", "name another file, or replace it with --force")
+
+
+def unwritable(out: Path, error: Exception, hint: str) -> InputError:
+    """Return what to say where something cannot be written."""
+    return InputError(str(out), f"cannot be written: {_reason(error)}", hint)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

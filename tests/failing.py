@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-FAILING = Path(__file__).resolve().parents[2] / "shared" / "failing" / "2026-11-26"
+from tests.places import SHARED
+
+FAILING = SHARED / "failing" / "2026-11-26"
 
 
 def copied(name: str, into: Path) -> Path:

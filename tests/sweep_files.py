@@ -13,8 +13,7 @@ import numpy as np
 import yaml
 
 from simulator.trace.parquet import read_trace, write_trace
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.places import ROOT
 
 
 def write_short_trace(path: Path, sequences: int = 2, positions: int = 40) -> Path:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from simulator import data
+from tests.places import ROOT
 
-SRC = Path(__file__).resolve().parent.parent
 GOOD = """\
 name: good
 model: olmoe-1b-7b
@@ -24,7 +24,7 @@ memory:
 
 def moesim(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the real command line in ``folder``."""
-    code = f"import sys; sys.path.insert(0, {str(SRC)!r}); from simulator.cli import main; main()"
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from simulator.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *words],
         cwd=folder,

@@ -16,7 +16,7 @@ from policies.registry import AXES, BUILT_IN
 from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
 from simulator.experiment.schema import Experiment
 from simulator.results.metrics import METRICS
-from simulator.results.write import FLAGS, IDENTITY
+from simulator.results.summary import FLAGS, IDENTITY
 from simulator.runs.experiment import run_experiment
 from simulator.trace.columns import OPTIONAL, REQUIRED
 from simulator.trace.importers.options import ImportOptions
@@ -29,8 +29,9 @@ RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"
 FOLDERS = (
     ".",
     "docs",
-    "docs/guides",
+    "docs/adding",
     "docs/background",
+    "docs/guides",
     "benchmarks",
     "traces",
     "models",
@@ -78,6 +79,19 @@ def test_pages_name_no_machine(page: str) -> None:
     assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", text(page)) == []
 
 
+def test_every_guide_to_add_is_linked_from_contributing() -> None:
+    guides = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "adding").glob("*.md")}
+    assert guides
+    assert guides <= {*LINK.findall(text("CONTRIBUTING.md"))}
+
+
+def test_make_knows_the_targets_that_contributing_names() -> None:
+    named = {*re.findall(r"^make (\w+)|`make (\w+)", text("CONTRIBUTING.md"), re.MULTILINE)}
+    targets = {one or other for one, other in named}
+    assert "test" in targets
+    assert targets <= {*re.findall(r"^(\w+):", text("Makefile"), re.MULTILINE)}
+
+
 def test_figures_are_small() -> None:
     figures = list((ROOT / "docs").rglob("*.png"))
     assert figures
@@ -115,7 +129,7 @@ def test_every_rule_of_the_plan_is_mentioned(plan: type) -> None:
 def test_every_axis_policy_and_need_is_mentioned() -> None:
     known = words_in_code("docs/design.md")
     assert {*AXES, *(name for table in BUILT_IN.values() for name in table), *NEEDS} - known == set()
-    assert set(NEEDS) - words_in_code("CONTRIBUTING.md") == set()
+    assert set(NEEDS) - words_in_code("docs/adding/policy.md") == set()
 
 
 def test_every_column_of_a_trace_is_mentioned() -> None:

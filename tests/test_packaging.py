@@ -17,8 +17,8 @@ import pytest
 
 import simulator
 from simulator.data import SUFFIX
+from tests.places import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 KINDS = tuple(SUFFIX)
 IGNORED = shutil.ignore_patterns(".*", "*.egg-info", "__pycache__", "build", "dist", "out", "tests", "docs")
 REPORT = """

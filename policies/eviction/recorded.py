@@ -8,7 +8,7 @@ from policies.base import Context, Event, Eviction
 from simulator.trace.core import Trace
 
 
-class Recorded(Eviction):
+class RecordedResidency(Eviction):
     """Answers each lookup as the trace recorded it, so that errors of time can be told from errors of policy.
 
     An expert that several tokens of a step demand was resident if its first row says so. What the record

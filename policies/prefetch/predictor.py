@@ -40,11 +40,11 @@ def predictor(context: Context, reach: int, accuracy: Sequence[float] | None) ->
     """Return the recorded predictor where the trace has one, else the assumed one."""
     assert context.trace is not None
     if context.trace.predicted:
-        return Recorded(context.trace)
+        return RecordedGates(context.trace)
     return Assumed(context.trace, (accuracy or [])[:reach], context.seed)
 
 
-class Recorded:
+class RecordedGates:
     """What the gates of later layers said of this layer's input when the trace was recorded.
 
     Where their weights were not recorded, a token's choices weigh as k, k-1, ..., 1.

@@ -16,9 +16,9 @@ from functools import cache
 from simulator.engine.demand import PassCosts
 from simulator.engine.plan import NS_PER_S, ceil_div
 from simulator.machine.hardware import ComputeUnit
-from simulator.model.load import TraceModel
 from simulator.model.precision import BITS
 from simulator.model.spec import ModelSpec
+from simulator.trace.sizes import TraceModel
 
 LAUNCHES = {"attention": 4, "gate": 2, "expert": 3, "shared": 3, "dense_ffn": 3, "embedding": 1, "head": 2}
 """Kernel launches per operation (assumed: one a matrix product, attention fused with its projections)."""

@@ -18,12 +18,13 @@ from simulator.engine.future import KnownFuture, belady_hit_rate
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
 from simulator.machine.hardware import HardwareProfile, load_hardware
-from simulator.model.load import TraceModel, load_model, trace_model
+from simulator.model.load import load_model
 from simulator.model.spec import ModelSpec
 from simulator.results.folder import file_sha256
 from simulator.trace.core import Trace
 from simulator.trace.find import find_trace
 from simulator.trace.parts import spans, split
+from simulator.trace.sizes import TraceModel, trace_model
 
 
 class Library:

@@ -17,24 +17,22 @@ from simulator.assemble.costs import Costs, ModelCosts, TraceCosts
 from simulator.assemble.limits import check_limits
 from simulator.assemble.workload import Workload, batches
 from simulator.engine import checked
-from simulator.engine.decide import Decider, PolicySet
+from simulator.engine.decide import PolicySet
 from simulator.engine.demand import Pass, Record
-from simulator.engine.fabric import Fabric
 from simulator.engine.future import KnownFuture
-from simulator.engine.loader import Loader
 from simulator.engine.merged import MergedPlayer
 from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan, move_ns
-from simulator.engine.player import Player
 from simulator.engine.simulation import Simulation
 from simulator.engine.tiers import Pool, Tier
+from simulator.engine.wire import wire
 from simulator.errors import InputError
 from simulator.experiment.schema import Experiment
 from simulator.machine.hardware import HardwareProfile
-from simulator.model.load import TraceModel
 from simulator.model.precision import MAIN
 from simulator.model.spec import ModelSpec
 from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parts import shared_sequences, spans, take
+from simulator.trace.sizes import TraceModel
 
 
 @dataclass(slots=True)
@@ -264,14 +262,9 @@ class Run:
             tier.preload(
                 [layers for _, layers, _ in pools], [min(versions, default=0) for _, _, versions in pools]
             )
-        fabric = Fabric(self.machine, self.runtime.host_staging_chunks)
-        top, host = tiers[0], tiers[1] if len(tiers) == 2 else None
-        loader = Loader(fabric, self.runtime, top, host, len(self.tiers))
+        top = tiers[0]
         chosen = PolicySet(**self.policies)  # type: ignore[arg-type]
-        decider = Decider(
-            top, host, loader, chosen, n_versions=n, after_event=self.runtime.evict == "after_event"
-        )
-        player = Player(fabric, loader, decider, self.costs, self.runtime, n)
+        player = wire(self.machine, self.runtime, tiers, chosen, self.costs, n)
         merged = None
         if merge and MergedPlayer.applies(player, self.machine, self.runtime, n):
             merged = MergedPlayer(player, self.machine, list(self.layer_bytes))

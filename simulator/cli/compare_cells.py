@@ -51,16 +51,17 @@ def _words(values: Any) -> list[str]:
 
 def _numbers(found: Comparison, name: str, *, brief: bool) -> list[str]:
     """Return a metric's cells, a speed-up with its interval."""
-    from simulator.report.words import bytes_text, decimals, is_bytes, number
+    from simulator.numerals import fixed
+    from simulator.report.words import bytes_text, decimals, is_bytes
 
     values = found.table[name]
     if name == "speed_up":
         ends = zip(values, found.table[f"{name}_low"], found.table[f"{name}_high"], strict=True)
         return [_speed_up(*three) for three in ends]
     if brief and values.between(0, 1).eq(values.notna()).all() and decimals(values):
-        return ["" if math.isnan(value) else number(value, SHARE).removeprefix("0") for value in values]
+        return ["" if math.isnan(value) else fixed(value, SHARE).removeprefix("0") for value in values]
     places = decimals(values)
-    text = bytes_text if is_bytes(name) else lambda value: number(value, places)
+    text = bytes_text if is_bytes(name) else lambda value: fixed(value, places)
     return ["" if math.isnan(value) else text(value) for value in values]
 
 

@@ -29,6 +29,7 @@ def fetch(
     from simulator.trace.catalogue import load_catalogue
     from simulator.trace.fetch import fetch as fetch_trace
     from simulator.trace.find import cache_folder
+    from simulator.whole import whole
 
     entry = load_catalogue().entry(name)
     if out:
@@ -43,11 +44,7 @@ def fetch(
         for path, digest in done.unverified.items():
             print(f"{digest}  {path}")
     if out:
-        copy = out.with_name(f".{out.name}.partial")
-        try:
+        with whole(out) as copy:
             shutil.copyfile(done.path, copy)
-            copy.replace(out)
-        finally:
-            copy.unlink(missing_ok=True)
     state = "already there" if done.already else f"licence {entry.licence}, from {entry.source}"
     print(f"{out or done.path}: {state}")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from simulator.results.write import RunResult
+    from simulator.results.summary import RunResult
     from simulator.runs.faults import Failure
 
 ROWS = 8
@@ -62,7 +62,8 @@ class Live:
         """Show a run that ended: who it was, and what it reached or why it failed."""
         from rich.text import Text
 
-        from simulator.cli.run import number, value
+        from simulator.cli.words import value
+        from simulator.numerals import four_digits
         from simulator.runs.faults import Failure
 
         if isinstance(outcome, Failure):
@@ -73,7 +74,7 @@ class Live:
             )
             return
         who = ", ".join(value(v) for v in outcome.swept.values()) or str(outcome.identity["system"])
-        self.last.append((Text(who), *(Text(number(outcome.metrics[name])) for name in SHOWN)))
+        self.last.append((Text(who), *(Text(four_digits(outcome.metrics[name])) for name in SHOWN)))
 
     def _shown(self) -> Group:
         from rich.console import Group

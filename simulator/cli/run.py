@@ -13,12 +13,14 @@ import typer
 
 from simulator.cli.arguments import Experiment, Sets, Traceback, told
 from simulator.cli.progress import Live
+from simulator.cli.words import value
+from simulator.numerals import four_digits
 from simulator.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from simulator.results.write import RunResult
+    from simulator.results.summary import RunResult
     from simulator.runs.experiment import Finished
 
 
@@ -55,7 +57,7 @@ def run(
     """Run an experiment with its sweep; write table, tokens, manifest and figures."""
     from joblib import cpu_count
 
-    from simulator.results.write import summary_row
+    from simulator.results.summary import summary_row
     from simulator.runs.backends import Backend
     from simulator.runs.experiment import HowToRun, run_experiment
 
@@ -130,7 +132,7 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
             value(run.swept.get(key, "")) for key in swept
         ]
         table.add_row(
-            *map(Text, who), *(number(run.metrics[metric.name]) for metric in METRICS if metric.heading)
+            *map(Text, who), *(four_digits(run.metrics[metric.name]) for metric in METRICS if metric.heading)
         )
     return table
 
@@ -139,16 +141,3 @@ def _heading(key: str) -> str:
     """Return a key in words: ``gpu expert cache fraction`` for ``memory.gpu_expert_cache.fraction``."""
     words = key.removeprefix("memory.").removeprefix("policies.").replace(".", " ").replace("_", " ")
     return textwrap.fill(words, 10)
-
-
-def value(found: object) -> str:
-    """Return a swept value in words."""
-    return ", ".join(f"{k} {v}" for k, v in found.items()) if isinstance(found, dict) else str(found)
-
-
-def number(found: object) -> str:
-    """Return a number with four digits."""
-    if not isinstance(found, float):
-        return "" if found is None else str(found)
-    digits = 4 if abs(found) < 1 else 3 if abs(found) < 10 else 2 if abs(found) < 100 else 1
-    return f"{found:,.{digits}f}"

@@ -42,7 +42,7 @@ def phone(
     force: Annotated[bool, typer.Option("--force", help="replace another validation's results")] = False,
 ) -> None:
     """Fit a phone on a run of BigMoeOnEdge, and predict its other tokens and other runs."""
-    from simulator.validate.phone_run import validate_phone
+    from simulator.validate.phone.run import validate_phone
 
     traces, measured = trace or [], metrics or []
     if len(traces) != len(measured):

@@ -35,8 +35,8 @@ def reference(
     from simulator.machine.hardware import load_hardware
     from simulator.trace.find import find_trace
     from simulator.trace.parquet import read_trace
-    from simulator.validate.reference import validate_reference
-    from simulator.validate.reference_setup import GPU_SHAPE, SHAPE, Setup
+    from simulator.validate.reference.setup import GPU_SHAPE, SHAPE, Setup
+    from simulator.validate.reference.write import validate_reference
 
     setup = Setup(
         folder=folder,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
@@ -206,10 +205,3 @@ class ModelSpec(BaseModel):
     @cached_property
     def _moe_set(self) -> frozenset[int]:
         return frozenset(self.moe_layers)
-
-    @classmethod
-    def from_hf_config(cls, path: str | Path) -> ModelSpec:
-        """Return the spec of a Hugging Face config.json; InputError if its model type is unknown."""
-        from simulator.model.hf_config import read_hf_config
-
-        return read_hf_config(Path(path))

@@ -14,7 +14,8 @@ import numpy as np
 from simulator.analysis.groups import MODIFIED, PANEL, SERIES, SIZE, Groups, group, shown, table
 from simulator.analysis.summary import swept
 from simulator.errors import InputError
-from simulator.plots.bars import Rows, beside, digits
+from simulator.numerals import three_digits
+from simulator.plots.bars import Rows, beside
 from simulator.plots.lines import size_title
 from simulator.plots.notes import note, titles
 from simulator.plots.style import BOX, COLUMN, PAGE, fitted, legend, nothing, panels, unit
@@ -154,9 +155,9 @@ def _waterfall(
         sign = {"total": "", "gain": "+", "loss": "\N{MINUS SIGN}"}[kind]
         end = value
         bars.append((y, 0.0 if kind == "total" else value - step, end))
-        _bar(axes, bars[-1], kind, sign + digits(abs(value if kind == "total" else step)), handles)
+        _bar(axes, bars[-1], kind, sign + three_digits(abs(value if kind == "total" else step)), handles)
     bars.append((rows.places[ALL], 0.0, end))
-    _bar(axes, bars[-1], "total", digits(end), handles)
+    _bar(axes, bars[-1], "total", three_digits(end), handles)
     for (upper, _, reached), (lower, _, _) in pairwise(bars):
         axes.vlines(reached, upper, lower, color="black", linewidth=0.5 * unit(), zorder=0.9)
     axes.set_xlim(0, 1.3 * known.max() or 1)

@@ -77,11 +77,6 @@ def beside(axes: Axes, x: float, y: float, text: str) -> None:
     axes.annotate(text, (x, y), (3 * unit(), 0), textcoords="offset points", va="center", fontsize=small())
 
 
-def digits(value: float, missing: str = "n/a") -> str:
-    """Return a number to three digits, all of them written; ``missing`` for NaN."""
-    return missing if np.isnan(value) else f"{value:#.3g}".rstrip(".") if value < 1000 else f"{value:,.0f}"
-
-
 def absent(axes: Axes, at: Any, values: pd.Series[float]) -> None:
     """Write n/a where a standing bar has no value."""
     for x, value in zip(at, values, strict=True):

@@ -9,7 +9,8 @@ import numpy as np
 
 from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
 from simulator.analysis.labels import folded, stall_text
-from simulator.plots.bars import TITLE_WIDTH, Rows, beside, digits
+from simulator.numerals import three_digits
+from simulator.plots.bars import TITLE_WIDTH, Rows, beside
 from simulator.plots.lines import size_title
 from simulator.plots.on_a_page import on_a_page
 from simulator.plots.scales import comparable
@@ -141,4 +142,4 @@ def _stack(axes: Axes, rows: Rows, part: pd.DataFrame, labels: list[str], handle
         left += spent
     known = part[labels].notna()
     for y, total, some, every in zip(at, left, known.any(axis=1), known.all(axis=1), strict=True):
-        beside(axes, total, y, digits(total) if every else "incomplete" if some else "n/a")
+        beside(axes, total, y, three_digits(total) if every else "incomplete" if some else "n/a")

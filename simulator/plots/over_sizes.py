@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.analysis.groups import SERIES, SIZE, Groups
-from simulator.plots.bars import Rows, beside, digits, whiskers
+from simulator.numerals import three_digits
+from simulator.plots.bars import Rows, beside, whiskers
 from simulator.plots.lines import size_scale
 from simulator.plots.style import box, line
 
@@ -39,7 +40,7 @@ def draw_bars(axes: Axes, rows: Rows, part: pd.DataFrame, metric: str) -> None:
     axes.barh(at, np.nan_to_num(values), 0.66, xerr=whiskers(part, metric), **box(0))
     high = np.nan_to_num(part.get(f"{metric}_max", part[metric]).to_numpy(float))
     for y, x, value in zip(at, high, values, strict=True):
-        beside(axes, x, y, digits(value))
+        beside(axes, x, y, three_digits(value))
     axes.set_xlim(0, 1.3 * max(high, default=0) or 1)
     axes.locator_params(axis="x", nbins=4)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import warnings
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import InputError
+from simulator.files import unwritable
+from simulator.whole import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,19 +38,9 @@ def write(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [_replace(folder / name, content) for name, content in files.items()]
+        for name, content in files.items():
+            with whole(folder / name) as path:
+                path.write_bytes(content)
+        return [folder / name for name in files]
     except OSError as error:
-        raise InputError(str(folder), f"cannot be written: {error.strerror}") from None
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+        raise unwritable(folder, error, "") from None

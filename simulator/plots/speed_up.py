@@ -14,7 +14,8 @@ import numpy as np
 from simulator.analysis.baseline import SPEED_UP, baseline_name, speed_ups
 from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
 from simulator.analysis.labels import folded
-from simulator.plots.bars import TITLE_WIDTH, beside, digits, lying
+from simulator.numerals import three_digits
+from simulator.plots.bars import TITLE_WIDTH, beside, lying
 from simulator.plots.lines import size_scale
 from simulator.plots.on_a_page import on_a_page
 from simulator.plots.style import COLOURS, COLUMN, PAGE, legend, line, nothing, panels, unit
@@ -67,7 +68,7 @@ def _rows(groups: Groups, data: pd.DataFrame, name: str) -> Figure:
         margin = 0.06 * (high - low or 1.0)
         axes.set_xlim(max(0, low - margin), high + margin)
         for y, value in zip(at, values, strict=True):
-            beside(axes, high + margin, y, digits(value))
+            beside(axes, high + margin, y, three_digits(value))
     legend(figure, handles)
     return figure
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from simulator.analysis.groups import PANEL, SERIES, SIZE, Groups, group, shown, table
 from simulator.analysis.labels import folded
-from simulator.plots.bars import absent, beside, digits, lying, whiskers
+from simulator.numerals import three_digits
+from simulator.plots.bars import absent, beside, lying, whiskers
 from simulator.plots.notes import on_seeds
 from simulator.plots.on_a_page import on_a_page
 from simulator.plots.over_sizes import draw_lines
@@ -49,7 +50,7 @@ def _one_size(groups: Groups, data: pd.DataFrame) -> Figure:
         axes.barh(at, np.nan_to_num(values), 0.66, xerr=whiskers(part, METRIC), **box(0))
         high = part.get(f"{METRIC}_max", part[METRIC]).to_numpy(float)
         for y, x, value in zip(at, high, values, strict=True):
-            beside(axes, float(np.nan_to_num(x)), y, digits(value))
+            beside(axes, float(np.nan_to_num(x)), y, three_digits(value))
         axes.set_xlim(0, max(1e-9, np.nanmax([0, *high])) * 1.2)
     one_scale(all_axes, "x", LABEL)
     return figure

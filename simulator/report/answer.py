@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from simulator.analysis.groups import FACETS, PANEL, SERIES, SIZE, group, shown
 from simulator.analysis.summary import knows_future
-from simulator.plots.bars import digits
+from simulator.numerals import three_digits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ def _best(panel: str, size: str, part: pd.DataFrame, metric: str, *, lossy: bool
         panel=panel.replace("\n", ", "),
         size=size,
         system=first[SERIES],
-        rate=digits(first[metric]),
+        rate=three_digits(first[metric]),
         next=second[SERIES] if second is not None else "",
         next_lead=_lead(first[metric], second[metric]) if second is not None else "",
         slowest=last[SERIES] if len(order) > 2 else "",

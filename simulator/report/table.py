@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from simulator.analysis.labels import value_text
 from simulator.analysis.summary import CACHES, IDENTITY, swept
-from simulator.report.words import bytes_text, decimals, exact, heading, is_bytes, number
+from simulator.numerals import exact, fixed
+from simulator.report.words import bytes_text, decimals, heading, is_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,5 +59,5 @@ def _column(summary: pd.DataFrame, name: str, who: bool) -> Column:  # noqa: FBT
 
 def _numbers(values: pd.Series[float], name: str) -> list[tuple[str, str]]:
     places = decimals(values)
-    text = bytes_text if is_bytes(name) else lambda value: number(value, places)
+    text = bytes_text if is_bytes(name) else lambda value: fixed(value, places)
     return [("", "") if value != value else (text(value), exact(value)) for value in values]  # noqa: PLR0124 - NaN

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from simulator.analysis.labels import size_text
+from simulator.numerals import places
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,6 @@ SPELLED = (
     (r"\b(cpu|gpu|ssd|ttft|tpot|kv)\b", lambda found: found[0].upper()),
     (r"\bbelady\b", "Belady"),
 )
-SIGNIFICANT = 4
 
 
 def heading(column: str) -> str:
@@ -42,21 +42,7 @@ def heading(column: str) -> str:
 def decimals(values: pd.Series[float]) -> int:
     """Return how many decimals show the largest of a column's numbers to four digits; 0 for integers."""
     found = values[values.map(math.isfinite)].abs()
-    if found.empty or not (found % 1).any():
-        return 0
-    return min(SIGNIFICANT, max(1, SIGNIFICANT - 1 - math.floor(math.log10(found.max()))))
-
-
-def number(value: float, places: int) -> str:
-    """Return a number with ``places`` decimals, with more where those would leave less than two digits."""
-    if places and 0 < abs(value) < 1:
-        places = max(places, 1 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{places}f}" if places <= 9 else f"{value:.1e}"
-
-
-def exact(value: float) -> str:
-    """Return a number in full."""
-    return str(int(value)) if math.isfinite(value) and value % 1 == 0 else repr(float(value))
+    return places(found.max()) if (found % 1).any() else 0
 
 
 def bytes_text(value: float) -> str:

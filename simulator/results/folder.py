@@ -18,11 +18,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from simulator import files
 from simulator.errors import InputError
 
 MANIFEST = "manifest.json"
 LOCK, NEW, OLD = "lock", "new", "old"
-ENTRY = re.compile(r"[0-9a-f]{64}(\.[a-z]+)?\.(json|parquet|new)")
+ENTRY = re.compile(r"[0-9a-f]{64}(\.[a-z]+)?\.(json|parquet)|\.[0-9a-f]{64}\.\S+\.partial")
 """What else lies in ``NAME.partial/``."""
 FIGURES = (
     "tokens-per-second", "hit-rate", "latency-breakdown", "speed-up", "latency-cdf", "miss-penalty",
@@ -289,5 +290,4 @@ def _link(path: Path, own: Path) -> None:
 
 def unwritable(out: Path, error: Exception) -> InputError:
     """Return what to say where results cannot be written."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InputError(str(out), f"cannot be written: {reason}", "name another folder with --out")
+    return files.unwritable(out, error, "name another folder with --out")

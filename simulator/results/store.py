@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from simulator.errors import InputError
 from simulator.results.folder import file_sha256, workplace
-from simulator.results.write import TABLES, RunResult
+from simulator.results.summary import RunResult
+from simulator.results.tables import TABLES
+from simulator.whole import whole
 
 
 class Entries:
@@ -40,7 +40,8 @@ class Entries:
         """Keep an entry: what JSON can hold."""
         entry = json.loads(json.dumps(entry))
         text = json.dumps({"sha256": _signature(digest, entry), "entry": entry})
-        write_whole(self._path(digest), lambda path: path.write_text(text, encoding="utf-8"))
+        with whole(self._path(digest)) as path:
+            path.write_text(text, encoding="utf-8")
 
     def remove(self, digests: Container[str] | None = None) -> None:
         """Forget entries, or everything; entries first, then the files that they speak of."""
@@ -82,7 +83,8 @@ class Store:
         from pyarrow import parquet
 
         for name, path in self.tables(digest).items():
-            write_whole(path, partial(parquet.write_table, tables[name], compression="zstd"))
+            with whole(path) as new:
+                parquet.write_table(tables[name], new, compression="zstd")
         self.entries.put(digest, {"row": asdict(result), "tables": self._sums(digest)})
 
     def _sums(self, digest: str) -> dict[str, str]:
@@ -90,20 +92,11 @@ class Store:
 
 
 def _digest(path: Path) -> str:
-    return path.name.partition(".")[0]
+    return path.name.lstrip(".").partition(".")[0]
 
 
 def _signature(digest: str, entry: Any) -> str:
     return hashlib.sha256(json.dumps([digest, entry]).encode()).hexdigest()
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place, onto the disk, and rename it."""
-    new = path.with_suffix(".new")
-    write(new)
-    with new.open("rb+") as file:
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 @contextmanager

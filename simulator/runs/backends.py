@@ -101,7 +101,7 @@ class Elsewhere:
         """Yield the place and the outcome of each run as it ends."""
         from joblib import delayed
 
-        jobs = (delayed(_placed)(self.sweep, i, spec) for i, spec in enumerate(specs))
+        jobs = (delayed(_execute_at)(self.sweep, i, spec) for i, spec in enumerate(specs))
         ended = _quietly(self.parallel(return_as="generator_unordered")(jobs))
         for done, (i, outcome) in enumerate(ended, start=1):
             share(done - 1, 1000)
@@ -132,7 +132,7 @@ def _checked(sweep: Sweep, spec: RunSpec) -> Checked | InputError:
     return check(spec)
 
 
-def _placed(sweep: Sweep, i: int, spec: RunSpec) -> tuple[int, Played | Failure]:
+def _execute_at(sweep: Sweep, i: int, spec: RunSpec) -> tuple[int, Played | Failure]:
     _work_for(sweep)
     return i, execute(spec)
 

@@ -14,10 +14,12 @@ from simulator.config.paths import relative_to, short_names
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
 from simulator.experiment.sweep import RunSpec, expand
+from simulator.results.files import read_summary_rows, write_results
 from simulator.results.folder import check_output, fresh_folder, partial_folder
+from simulator.results.manifest import provenance
 from simulator.results.metrics import METRICS, Value
 from simulator.results.store import Store, open_store
-from simulator.results.write import FLAGS, IDENTITY, RunResult, provenance, read_summary_rows, write_results
+from simulator.results.summary import FLAGS, IDENTITY, RunResult
 from simulator.runs.backends import Backend, Elsewhere, Here, executor
 from simulator.runs.faults import Failure, RunError, failure
 from simulator.runs.play import Played, resolved
@@ -93,7 +95,7 @@ def run_experiment(
             failures = _play(runs_on, todo, store, how, progress)
             there = _read(store, todo, failures)
             store.complete = not failures and not left_out
-            runs = [_placed(row, run.spec, target) for run, row in there]
+            runs = [_renumbered(row, run.spec, target) for run, row in there]
             if not runs:
                 raise RunError(failures[0], "every run failed")
             _tell_apart(runs)
@@ -246,7 +248,7 @@ def _unchanged(outcome: Played | Failure, run: Todo) -> Played | Failure:
     )
 
 
-def _placed(row: RunResult, spec: RunSpec, target: Path) -> RunResult:
+def _renumbered(row: RunResult, spec: RunSpec, target: Path) -> RunResult:
     """Return a run's row as this sweep calls it: its number, its swept keys, and what decides nothing."""
     row.identity |= {"run": spec.index, "experiment": spec.experiment.name}
     row.swept = dict(spec.swept)

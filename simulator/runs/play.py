@@ -24,9 +24,11 @@ from simulator.experiment.sweep import RunSpec
 from simulator.experiment.systems import system_label
 from simulator.machine.hardware import HardwareProfile
 from simulator.model.spec import ModelSpec
-from simulator.results.metrics import Collector, Outcome, Value, summarise
+from simulator.results.collect import Collector
+from simulator.results.metrics import Outcome, Value, summarise
 from simulator.results.quality import MOST_SKIPPED, published_loss
-from simulator.results.write import RunResult, expert_table, token_table
+from simulator.results.summary import RunResult
+from simulator.results.tables import expert_table, token_table
 from simulator.text import printable
 
 Share = Callable[[int], None]

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from simulator.timeline.make import Chosen, Written, choose_run, write_timeline
+from simulator.timeline.make import ChosenRun, Written, choose_run, write_timeline
 
-__all__ = ["Chosen", "Written", "choose_run", "write_timeline"]
+__all__ = ["ChosenRun", "Written", "choose_run", "write_timeline"]

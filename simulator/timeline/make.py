@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +17,11 @@ from simulator.engine.observe import observe
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec, expand
 from simulator.experiment.systems import system_label
-from simulator.files import check_target
+from simulator.files import check_target, unwritable
 from simulator.runs.play import Ready, prepare
 from simulator.timeline.recorder import Recorder
 from simulator.timeline.trace_events import TraceEvents
+from simulator.whole import whole
 
 RANGE = re.compile(r"(-?[0-9]{1,10})?:(-?[0-9]{1,10})?")
 FIRST = 20
@@ -30,7 +29,7 @@ FIRST = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenRun:
     """A run of an experiment, one of ``n_runs``."""
 
     spec: RunSpec
@@ -48,13 +47,13 @@ class Written:
     n_events: int
 
 
-def choose_run(experiment: str, sets: Sequence[str], number: int) -> Chosen:
+def choose_run(experiment: str, sets: Sequence[str], number: int) -> ChosenRun:
     """Return a run of an experiment by its number. Errors: InputError (anything wrong with the file too)."""
     specs = expand(read_yaml(find_named("experiments", experiment)), sets)
     if number >= len(specs):
         allowed = f"0 to {len(specs) - 1}" if len(specs) > 1 else "there is only run 0"
         raise InputError(f"--run {number}", f"{specs[0].where.partition(' (')[0]} has no such run", allowed)
-    return Chosen(specs[number], len(specs))
+    return ChosenRun(specs[number], len(specs))
 
 
 def write_timeline(spec: RunSpec, tokens: str | None, out: Path, *, force: bool = False) -> Written:
@@ -68,7 +67,7 @@ def write_timeline(spec: RunSpec, tokens: str | None, out: Path, *, force: bool 
     run = ready.run
     n_passes = len(run.workload)
     start, stop = (0, min(FIRST, n_passes)) if tokens is None else passes_of(tokens, n_passes)
-    with _whole(out) as file:
+    with _text_file(out) as file:
         events = TraceEvents(file, _about(ready, start, stop))
         simulation = run.simulation(lambda _p, _record: None)
         passes = iter(run.workload)
@@ -119,24 +118,12 @@ def _about(ready: Ready, start: int, stop: int) -> dict[str, str | int | bool]:
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[TextIO]:
-    """Give a file that takes the place of ``out`` when the block ends well, else is removed."""
+def _text_file(out: Path) -> Iterator[TextIO]:
+    """Give a text file that takes the place of ``out`` when the block ends well. Errors: InputError."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{out.name[:100]}.", dir=out.parent)
-    except (OSError, ValueError) as error:
-        raise _unwritable(out, error) from None
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with whole(out) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
             yield file
-        aside.chmod(0o644)
-        aside.replace(out)
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _unwritable(out: Path, error: Exception) -> InputError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InputError(str(out), f"cannot be written: {reason}", "name another file with --out")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise unwritable(out, error, "name another file with --out") from error

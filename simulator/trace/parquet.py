@@ -20,6 +20,7 @@ from simulator.trace.header import HEADER_KEY
 from simulator.trace.parts import n_bytes, take
 from simulator.trace.seam import Seam
 from simulator.trace.validate import validate
+from simulator.whole import whole
 
 GROUP_BYTES = 64 * 2**20
 # A simulation needs all of a trace: this much is 7 million tokens of Qwen3-30B-A3B with weights.
@@ -37,7 +38,7 @@ class TraceWriter:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        self._whole = whole(self.path)
         self._writer: Any = None
         self._header: TraceHeader | None = None
         self._seam = Seam(str(self.path))
@@ -50,6 +51,7 @@ class TraceWriter:
             raise InputError(str(self.path), "its folder cannot be written", "choose another path")
         if self.path.is_dir():
             raise InputError(str(self.path), "is a folder", "name a file, such as trace.parquet")
+        self._aside = self._whole.__enter__()
         return self
 
     def append(self, chunk: Trace) -> None:
@@ -70,16 +72,18 @@ class TraceWriter:
     ) -> None:
         """Move the finished file to its name, or remove what was written."""
         try:
-            if self._writer is not None:
-                self._writer.close()
-            elif kind is None:
-                raise InputError(str(self.path), "no tokens were recorded", "nothing was written")
-            if kind is None:
-                with self._partial.open("rb") as whole:
-                    os.fsync(whole.fileno())
-                self._partial.replace(self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+            self._close(failed=kind is not None)
+        except BaseException as fault:
+            self._whole.__exit__(type(fault), fault, fault.__traceback__)
+            raise
+        self._whole.__exit__(kind, error, where)
+
+    def _close(self, *, failed: bool) -> None:
+        """Write the end of the file. Errors: InputError (nothing was written, and nothing else failed)."""
+        if self._writer is not None:
+            self._writer.close()
+        elif not failed:
+            raise InputError(str(self.path), "no tokens were recorded", "nothing was written")
 
     def _write(self, table: Any, header: TraceHeader) -> None:
         """Write a row group."""
@@ -92,7 +96,7 @@ class TraceWriter:
         self._writer.write_table(table, row_group_size=table.num_rows)
 
     def _open(self, schema: Any, header: TraceHeader) -> None:
-        """Open the partial file for the columns of the first chunk."""
+        """Open the file for the columns of the first chunk."""
         import pyarrow.parquet as pq
 
         lists = [name for name in schema.names if name not in TOKEN_COLUMNS and name != "layer"]
@@ -104,7 +108,7 @@ class TraceWriter:
             hint = f"at most {MOST_STRING // 4:,}: shorten its notes"
             raise InputError(str(self.path), f"a header of {len(said):,} bytes", hint)
         self._writer = pq.ParquetWriter(
-            self._partial,
+            self._aside,
             schema.with_metadata({HEADER_KEY: said}),
             compression="zstd",
             compression_level=9,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.config.paths import key_of, shown
-from simulator.results.write import RunResult
+from simulator.results.summary import RunResult
 from simulator.tune.search import Trial
 from simulator.tune.space import Values
 from simulator.tune.subject import Subject

@@ -29,7 +29,7 @@ def split(n: int, held_out: float) -> tuple[list[int], list[int]]:
     return sorted(set(range(n)) - set(held)), held
 
 
-class Part(Library):
+class PartialLibrary(Library):
     """A library whose replayed traces have only some of their sequences; the rest is the ``whole`` one's.
 
     Of what a run replays (``workload.max_sequences``), those that ``choose`` says; where these are all, the

@@ -16,9 +16,9 @@ from typing import Any
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
 from simulator.results.store import Entries
-from simulator.results.write import RunResult
+from simulator.results.summary import RunResult
 from simulator.runs.play import play, prepare
-from simulator.tune.part import Part
+from simulator.tune.part import PartialLibrary
 from simulator.tune.space import Values
 from simulator.tune.subject import Subject
 
@@ -37,7 +37,7 @@ class NoValueError(InputError):
     """A run has no number in the column that is tuned."""
 
 
-def score(specs: Sequence[RunSpec], part: Part, metric: str, memory: Entries) -> float:
+def score(specs: Sequence[RunSpec], part: PartialLibrary, metric: str, memory: Entries) -> float:
     """Return the mean of a metric over runs on a part of their sequences.
 
     Errors: InputError (a run is refused, or the metric has no value there).
@@ -54,7 +54,7 @@ def score(specs: Sequence[RunSpec], part: Part, metric: str, memory: Entries) ->
     return math.fsum(found) / len(found)
 
 
-def played(specs: Sequence[RunSpec], part: Part, metric: str) -> tuple[float, list[RunResult]]:
+def played(specs: Sequence[RunSpec], part: PartialLibrary, metric: str) -> tuple[float, list[RunResult]]:
     """Return the same with the runs' results."""
     runs = [play(prepare(spec, part), part)[0] for spec in specs]
     found = [_number(run.metrics, metric, spec) for run, spec in zip(runs, specs, strict=True)]

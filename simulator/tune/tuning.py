@@ -18,11 +18,11 @@ from simulator.config.yaml_file import find_named, read_yaml
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
 from simulator.results.folder import check_output, fresh_folder
+from simulator.results.manifest import provenance
 from simulator.results.store import Entries, open_store
-from simulator.results.write import provenance
 from simulator.runs.play import prepare
 from simulator.tune.findings import Findings, Pair
-from simulator.tune.part import Part, sequences, split
+from simulator.tune.part import PartialLibrary, sequences, split
 from simulator.tune.report import write_findings
 from simulator.tune.search import NoValueError, Trial, best_of, played, score, search
 from simulator.tune.subject import Subject, read_subject
@@ -84,22 +84,22 @@ class Parts:
 
     def __init__(self, library: Library, held_out: float) -> None:
         self.library = library
-        self.training = Part(library, lambda n: split(n, held_out)[0])
-        self.held_out = Part(library, lambda n: split(n, held_out)[1])
-        self.all = Part(library, range)
+        self.training = PartialLibrary(library, lambda n: split(n, held_out)[0])
+        self.held_out = PartialLibrary(library, lambda n: split(n, held_out)[1])
+        self.all = PartialLibrary(library, range)
 
     def n_training(self, specs: Sequence[RunSpec]) -> int:
         """Return how many sequences are searched on, of all traces."""
         return sum(len(self.training.sequences(spec)) for spec in _by_trace(specs).values())
 
-    def alone(self, specs: Sequence[RunSpec]) -> Iterator[tuple[str, int, list[RunSpec], Part]]:
+    def alone(self, specs: Sequence[RunSpec]) -> Iterator[tuple[str, int, list[RunSpec], PartialLibrary]]:
         """Yield trace, number, runs and part of each held-out sequence on its own."""
         for trace, first in _by_trace(specs).items():
             of_trace = [spec for spec in specs if spec.experiment.trace == trace]
             replayed = sequences(self.library, first)
             for number in self.held_out.sequences(first):
                 place = replayed.index(number)
-                yield trace, number, of_trace, Part(self.library, lambda _, place=place: [place])  # type: ignore[misc]
+                yield trace, number, of_trace, PartialLibrary(self.library, lambda _, place=place: [place])  # type: ignore[misc]
 
 
 def _by_trace(specs: Sequence[RunSpec]) -> dict[str, RunSpec]:
@@ -111,7 +111,7 @@ def _find(subject: Subject, parts: Parts, memory: Entries, progress: Progress | 
     """Search, and play the experiment as it is and at its best on the other sequences."""
     metric, maximise = subject.tune.metric, subject.tune.maximise is not None
 
-    def on(part: Part, specs: Sequence[RunSpec]) -> float:
+    def on(part: PartialLibrary, specs: Sequence[RunSpec]) -> float:
         return score(specs, part, metric, memory)
 
     before_all = on(parts.all, subject.specs)
@@ -149,7 +149,7 @@ def _find(subject: Subject, parts: Parts, memory: Entries, progress: Progress | 
     )
 
 
-def _digest(subject: Subject, part: Part) -> str:
+def _digest(subject: Subject, part: PartialLibrary) -> str:
     """Return a hash of everything that decides what a search finds."""
     runs = [prepare(spec, part).digest for spec in subject.specs]
     decided = [__version__, shown(subject.tune.model_dump(mode="json"), ("tune",)), runs]

@@ -7,15 +7,13 @@ from dataclasses import replace
 
 from policies.base import Context, Event, Eviction, Place, Placed, Placement, Prefetch, Wish
 from policies.registry import create
-from simulator.engine.decide import Decider, Decision, PolicySet
+from simulator.engine.decide import Decision, PolicySet
 from simulator.engine.demand import Pass, PassCosts, Record
-from simulator.engine.fabric import Fabric
-from simulator.engine.loader import Loader
 from simulator.engine.merged import MergedPlayer
 from simulator.engine.observe import Observer, observe
-from simulator.engine.player import Player
 from simulator.engine.simulation import Simulation
 from simulator.engine.tiers import Pool, Tier
+from simulator.engine.wire import wire
 
 from .scenario import PassResult, Result, Scenario
 
@@ -104,9 +102,7 @@ def run_engine(
             policy.bind(context)
             made.append((Pool(capacity, policy), layers, ()))
         tiers.append(Tier(s.machine.tiers[i], made, lambda key: s.expert_bytes[key // stride], stride))
-    fabric = Fabric(s.machine, s.runtime.host_staging_chunks)
-    top, host = tiers[0], tiers[1] if len(tiers) == 2 else None
-    loader = Loader(fabric, s.runtime, top, host, len(s.machine.tiers))
+    top = tiers[0]
     policies = PolicySet(
         admission=create("admission", "always"),
         prefetch=create("prefetch", "none") if plain(s) else Scripted(s),
@@ -115,8 +111,7 @@ def run_engine(
         routing=create("routing", "as-recorded"),
         order=create("order", "as-routed"),
     )
-    decider = Decider(top, host, loader, policies, n_versions=1, after_event=s.runtime.evict == "after_event")
-    player = Player(fabric, loader, decider, Costs(s), s.runtime, 1)
+    player = wire(s.machine, s.runtime, tiers, policies, Costs(s))
     n_events = len(s.passes) * s.n_layers
     hits, late, fetched, on_cpu, found = ([0] * n_events for _ in range(5))
 
@@ -148,8 +143,8 @@ def run_engine(
         lambda capacity: top.resize(top.pools[0], capacity),
     )
     simulation.run(replace(p, cache_bytes=(caches or {}).get(p.index)) for p in passes(s))
-    loader.speculation.close()
-    names = [link.plan.name for link in fabric.links]
+    player.loader.speculation.close()
+    names = [link.plan.name for link in player.fabric.links]
     results = []
     for r in records:
         labels = {"dense": r.dense_ns, "expert_compute": r.expert_ns, "cpu_expert_wait": r.cpu_wait_ns}
@@ -161,7 +156,7 @@ def run_engine(
     if merge:  # the merged path keeps counts by pass only
         hits = [r.hits for r in records]
         fetched = [r.fetched for r in records]
-    b = loader.speculation.books
+    b = player.loader.speculation.books
     return Result(
         passes=tuple(results),
         hits=tuple(hits),
@@ -169,7 +164,7 @@ def run_engine(
         fetched=tuple(fetched),
         on_cpu=tuple(on_cpu),
         found_in_dram=tuple(found),
-        link_bytes={link.plan.name: link.moved_bytes for link in fabric.links},
+        link_bytes={link.plan.name: link.moved_bytes for link in player.fabric.links},
         started=b.started,
         useful=b.useful,
         unused=b.unused,

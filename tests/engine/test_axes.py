@@ -23,13 +23,12 @@ from policies.base import (
     Wish,
 )
 from policies.registry import create
-from simulator.engine.decide import Decider, PolicySet
+from simulator.engine.decide import PolicySet
 from simulator.engine.demand import Pass, PassCosts, Record
-from simulator.engine.fabric import Fabric
-from simulator.engine.loader import Loader
 from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan
 from simulator.engine.player import Player
 from simulator.engine.tiers import Pool, Tier
+from simulator.engine.wire import wire
 
 SIZES = (10, 4)
 PLAIN = {"admission": "always", "prefetch": "none", "precision": "fixed", "placement": "fetch",
@@ -57,12 +56,9 @@ def player(capacity: int, n_versions: int = 1, n_layers: int = 1, **policies: An
     layers = list(range(n_layers))
     pools = [(Pool(capacity, lru), layers, ())]
     top = Tier("gpu", pools, lambda key: SIZES[key % n_versions], 4 * n_versions, n_versions)
-    fabric = Fabric(MachinePlan(("gpu", "cpu"), links), 8)
-    runtime = RuntimePlan()
-    loader = Loader(fabric, runtime, top, None, 2)
     chosen = {axis: policies.get(axis) or create(axis, name) for axis, name in PLAIN.items()}
-    decider = Decider(top, None, loader, PolicySet(**chosen), n_versions=n_versions, after_event=False)
-    return Player(fabric, loader, decider, Costs(), runtime, n_versions)
+    machine = MachinePlan(("gpu", "cpu"), links)
+    return wire(machine, RuntimePlan(), [top], PolicySet(**chosen), Costs(), n_versions)
 
 
 def play(p: Player, *demands: Sequence[int], mass: Sequence[float] | None = None, index: int = 0) -> Record:

@@ -16,7 +16,7 @@ from simulator.engine.jobs import Job, Phase
 from simulator.engine.link import Link
 from simulator.engine.observe import Change
 from simulator.engine.tiers import Pool, Tier
-from simulator.results.metrics import Collector
+from simulator.results.collect import Collector
 
 from .adapter import run_engine
 from .scenario import Scenario

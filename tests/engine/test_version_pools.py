@@ -9,12 +9,11 @@ import pytest
 from policies.base import UNWANTED, Context, Event, Eviction, Prefetch, Wish
 from policies.eviction.lru import LRU
 from policies.registry import create
-from simulator.engine.decide import Decider, PolicySet
-from simulator.engine.fabric import Fabric
-from simulator.engine.loader import Loader
+from simulator.engine.decide import PolicySet
 from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan
 from simulator.engine.player import Player
 from simulator.engine.tiers import Pool, Tier
+from simulator.engine.wire import wire
 
 from .test_axes import PLAIN, SIZES, Costs, Versions, mass, play
 
@@ -56,15 +55,11 @@ def machine(
         pools.append((Pool(capacity, policy), [0, 1], [version]))
     top = Tier("gpu", pools, lambda key: SIZES[key % 2], 8, 2)
     runtime = RuntimePlan(evict=evict)  # type: ignore[arg-type]  # one of two words
-    fabric = Fabric(MachinePlan(("gpu", "cpu"), (LinkPlan("cpu_to_gpu", 1, 0, 10**9),)), 8)
-    loader = Loader(fabric, runtime, top, None, 2)
+    machine = MachinePlan(("gpu", "cpu"), (LinkPlan("cpu_to_gpu", 1, 0, 10**9),))
     chosen = {axis: create(axis, name) for axis, name in PLAIN.items()} | {"precision": Wants(wanted, False)}
     if prefetch is not None:
         chosen["prefetch"] = prefetch
-    decider = Decider(
-        top, None, loader, PolicySet(**chosen), n_versions=2, after_event=evict == "after_event"
-    )
-    return Player(fabric, loader, decider, Costs(), runtime, 2)
+    return wire(machine, runtime, [top], PolicySet(**chosen), Costs(), 2)
 
 
 def landed(p: Player) -> list[set[int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from simulator.machine.hardware import HardwareProfile, load_hardware
 from simulator.model.load import load_model
 from simulator.trace.core import Trace
 from simulator.trace.parquet import read_trace
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.places import ROOT
 
 
 @dataclass(frozen=True)

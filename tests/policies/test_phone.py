@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import re
-from pathlib import Path
 
 import pytest
 
 from simulator.engine.future import belady_hit_rate
 from simulator.engine.replay import Replay
+from tests.places import SHARED
 from tests.policies.tools import bound, context
 
-TRACES = Path(__file__).parents[2].parent / "shared" / "traces" / "bigmoe"
+TRACES = SHARED / "traces" / "bigmoe"
 MIB = 1 << 20
 
 pytestmark = pytest.mark.skipif(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,9 @@ import pytest
 
 from simulator.trace.core import DECODE, Trace
 from simulator.trace.parquet import read_trace
+from tests.places import ROOT
 
-TRACES = Path(__file__).parents[2] / "traces"
+TRACES = ROOT / "traces"
 
 
 @pytest.fixture(scope="module")

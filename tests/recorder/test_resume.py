@@ -22,9 +22,8 @@ from simulator.errors import InputError
 from simulator.trace.parquet import TraceWriter, read_trace
 from simulator.trace.recorders import gates, huggingface, prompts, resume, tokens
 from simulator.trace.recorders import record as recording
+from tests.places import ROOT
 from tests.recorder.tools import assert_same
-
-ROOT = Path(__file__).parents[2]
 
 
 def command(options: dict[str, Any], *more: str) -> list[str]:

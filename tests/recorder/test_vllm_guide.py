@@ -19,8 +19,9 @@ import pytest
 
 from simulator.trace.importers.options import ImportOptions
 from simulator.trace.importers.registry import import_trace
+from tests.places import ROOT
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "vllm.md"
+GUIDE = ROOT / "docs" / "guides" / "vllm.md"
 LAYERS, K, GENERATED = 48, 8, 3  # Qwen3-30B-A3B
 
 

@@ -20,7 +20,7 @@ from simulator.trace.recorders.sampling import Sampler
 
 
 @dataclass(slots=True)
-class Recorded:
+class RecordedSequence:
     """One sequence: the tokens that went through the model, and a part of rows for each pass."""
 
     tokens: list[int]
@@ -37,7 +37,7 @@ def run_batch(
     decode: int,
     stop: frozenset[int],
     on_tokens: Callable[[int], None],
-) -> list[Recorded]:
+) -> list[RecordedSequence]:
     """Return the routing of prompts (token ids) and of up to ``decode`` tokens after each.
 
     A drawn token is recorded when it has gone through the model, so a sequence has exactly
@@ -46,7 +46,7 @@ def run_batch(
     """
     device = next(model.parameters()).device
     ids, mask = left_pad(prompts, device)
-    sequences = [Recorded([int(token) for token in prompt], len(prompt)) for prompt in prompts]
+    sequences = [RecordedSequence([int(token) for token in prompt], len(prompt)) for prompt in prompts]
     alive = list(range(len(prompts)))
     cache: Any = None
     cached = cache_argument(model)

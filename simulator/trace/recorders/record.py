@@ -14,7 +14,7 @@ from torch import nn
 
 from simulator.errors import InputError
 from simulator.trace.core import DECODE, PREFILL, Trace, TraceHeader
-from simulator.trace.recorders.decode import Recorded, run_batch
+from simulator.trace.recorders.decode import RecordedSequence, run_batch
 from simulator.trace.recorders.gates import Gates
 from simulator.trace.recorders.hooks import RouterHooks, join
 from simulator.trace.recorders.prompts import Tokens
@@ -101,7 +101,9 @@ def identity(settings: Settings, header: TraceHeader, prompts: Sequence[Tokens])
     return asdict(settings) | {"digest of the prompts": digest.hexdigest()[:16]} | told
 
 
-def to_trace(header: TraceHeader, sequences: Sequence[Recorded], first: int, settings: Settings) -> Trace:
+def to_trace(
+    header: TraceHeader, sequences: Sequence[RecordedSequence], first: int, settings: Settings
+) -> Trace:
     """Return recorded sequences, numbered from ``first``, as a trace of tokens in order."""
     rows = join([part for sequence in sequences for part in sequence.parts])
     lengths = [len(sequence.tokens) for sequence in sequences]

@@ -22,6 +22,7 @@ from simulator.trace.core import Trace
 from simulator.trace.parquet import GROUP_BYTES, TraceWriter, write_trace
 from simulator.trace.parts import gathered
 from simulator.trace.stream import read_chunks
+from simulator.whole import whole
 
 SETTINGS = "settings.json"
 
@@ -66,7 +67,8 @@ class Parts:
         if not self.done:
             with self._saying_what_disks_say():
                 self.folder.mkdir(exist_ok=True)
-                file.write_text(json.dumps(now, indent=1))
+                with whole(file) as new:
+                    new.write_text(json.dumps(now, indent=1))
             return
         try:
             before = dict(json.loads(file.read_text()))

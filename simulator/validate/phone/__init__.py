@@ -1,0 +1,1 @@
+"""The phone of BigMoeOnEdge: its recorded runs, replayed and compared."""

@@ -1,7 +1,0 @@
-"""A small valid example of every format that can be imported."""
-
-from __future__ import annotations
-
-from tests import serving_files, trace_files
-
-FILES = trace_files.FILES | serving_files.FILES

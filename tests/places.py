@@ -1,0 +1,8 @@
+"""Where things lie: this project, and what is beside it and not shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
