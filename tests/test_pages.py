@@ -29,7 +29,7 @@ from tests.trace.importers.trace_files import FILES
 
 FOLDERS = ("docs", "benchmarks", "traces", "models", "hardware_profiles", "experiments", "policies", "tests")
 PAGES = sorted(path.relative_to(ROOT).as_posix() for name in FOLDERS for path in (ROOT / name).rglob("*.md"))
-BLOCK = re.compile(r"(?:^<!-- ([a-z ]+): (.+) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"(?:^<!-- ([a-z ]+): ([^\n]+) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^(?: {4}|\t)\s*\S.*", re.MULTILINE)
 INLINE = re.compile(r"`(moesim [^`]+)`")
 PROGRAM = re.compile(
