@@ -25,7 +25,7 @@ from simulator.trace.parquet import write_trace
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"
-FOLDERS = (".", "docs", "benchmarks", "traces", "models", "hardware_profiles", "experiments", "tests")
+FOLDERS = (".", "docs", "docs/guides", "docs/background", "benchmarks", "traces", "models", "hardware_profiles", "experiments", "tests")
 PAGES = sorted(path.relative_to(ROOT).as_posix() for name in FOLDERS for path in (ROOT / name).glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")

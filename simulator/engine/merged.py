@@ -2,7 +2,8 @@
 
 Reason: with one fixed-rate serial link, nothing speculative, nothing on the CPU and room for every
 demand, arrivals are known in closed form when they are asked for. Then a layer step needs no event
-calendar: measured 10 times as fast as ``player`` (benchmarks/). What it computes is what ``player``
+calendar, and is many times as fast as ``player`` (README.md has the rates, benchmarks/
+measures them). What it computes is what ``player``
 computes, to the nanosecond (tests/engine/); whatever does not qualify goes to ``player``.
 """
 
