@@ -24,8 +24,11 @@ from typing import Any
 from policies.registry import distribution, source
 
 OWN = ("policies", "simulator")
-SHOWS_ONLY = ("analysis", "calibrate", "cli", "plots", "report", "timeline", "tune", "validate")
-"""Packages of ``simulator`` that no result depends on."""
+SHOWS_ONLY = (
+    "analysis", "calibrate", "checks.py", "cli", "contract",
+    "plots", "report", "timeline", "tune", "validate",
+)  # fmt: skip
+"""Parts of ``simulator`` and ``policies`` that no result depends on."""
 INSTALLED = {"site-packages", "dist-packages"}
 UNFOLLOWED = {
     "__import__", "exec", "eval", "import_module", "module_from_spec", "run_module", "run_path",

@@ -25,7 +25,19 @@ from simulator.trace.parquet import write_trace
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"
-FOLDERS = (".", "docs", "docs/guides", "docs/background", "benchmarks", "traces", "models", "hardware_profiles", "experiments", "tests")
+FOLDERS = (
+    ".",
+    "docs",
+    "docs/adding",
+    "docs/background",
+    "docs/guides",
+    "benchmarks",
+    "traces",
+    "models",
+    "hardware_profiles",
+    "experiments",
+    "tests",
+)
 PAGES = sorted(path.relative_to(ROOT).as_posix() for name in FOLDERS for path in (ROOT / name).glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
@@ -66,6 +78,19 @@ def test_pages_name_no_machine(page: str) -> None:
     assert re.findall(r"(?<![\w.])/(?:home|root|work|tmp|Users)/", text(page)) == []
 
 
+def test_every_guide_to_add_is_linked_from_contributing() -> None:
+    guides = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "adding").glob("*.md")}
+    assert guides
+    assert guides <= {*LINK.findall(text("CONTRIBUTING.md"))}
+
+
+def test_make_knows_the_targets_that_contributing_names() -> None:
+    named = {*re.findall(r"^make (\w+)|`make (\w+)", text("CONTRIBUTING.md"), re.MULTILINE)}
+    targets = {one or other for one, other in named}
+    assert "test" in targets
+    assert targets <= {*re.findall(r"^(\w+):", text("Makefile"), re.MULTILINE)}
+
+
 def test_figures_are_small() -> None:
     figures = list((ROOT / "docs").rglob("*.png"))
     assert figures
@@ -103,7 +128,7 @@ def test_every_rule_of_the_plan_is_mentioned(plan: type) -> None:
 def test_every_axis_policy_and_need_is_mentioned() -> None:
     known = words_in_code("docs/design.md")
     assert {*AXES, *(name for table in BUILT_IN.values() for name in table), *NEEDS} - known == set()
-    assert set(NEEDS) - words_in_code("CONTRIBUTING.md") == set()
+    assert set(NEEDS) - words_in_code("docs/adding/policy.md") == set()
 
 
 def test_every_column_of_a_trace_is_mentioned() -> None:

@@ -90,9 +90,13 @@ def faults(text: str) -> Iterator[str]:
         if not block.language:
             yield f"no language: {block.text.splitlines()[0]}"
         if not block.mark and block.language not in RUN:
-            yield from (f"command in {block.language}: {found.strip()}" for found in PROGRAM.findall(block.text))
+            yield from (
+                f"command in {block.language}: {found.strip()}" for found in PROGRAM.findall(block.text)
+            )
         if not block.mark and block.language == "sh":
-            yield from (f"not moesim: {line}" for line in commands(block.text) if not line.startswith("moesim "))
+            yield from (
+                f"not moesim: {line}" for line in commands(block.text) if not line.startswith("moesim ")
+            )
     rest = BLOCK.sub("", text)
     yield from (f"indented: {line.strip()}" for line in INDENTED.findall(rest) if PROGRAM.match(line))
     yield from (f"fence: {line}" for line in re.findall(r"^\s*(?:```|~~~).*", rest, re.MULTILINE))
@@ -150,7 +154,9 @@ def play(line: str) -> None:
 
 
 def test_there_are_pages() -> None:
-    assert {"docs/timing.md", "docs/guides/traces.md", "benchmarks/README.md", "traces/README.md"} <= set(PAGES)
+    assert {"docs/timing.md", "docs/guides/traces.md", "benchmarks/README.md", "traces/README.md"} <= set(
+        PAGES
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -158,7 +164,9 @@ def test_every_command_is_run_or_says_why_not(page: str) -> None:
     assert list(faults(text_of(page))) == []
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(b.language in RUN for b in blocks(text_of(page)))])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(b.language in RUN for b in blocks(text_of(page)))]
+)
 def test_commands_run(page: str, checkout: Path) -> None:
     for block in blocks(text_of(page)):
         if block.mark == "file":

@@ -15,9 +15,7 @@ from simulator.errors import InputError
 from simulator.runs.backends import Backend
 from simulator.runs.experiment import HowToRun, run_experiment
 from tests.places import ROOT
-from tests.runs.test_sweeps_survive import experiment, finished, tables, undisturbed
-
-__all__ = ["experiment", "undisturbed"]  # fixtures, shared
+from tests.runs.sweeps import finished, tables
 
 distributed = pytest.importorskip("distributed", reason="Dask is an extra")
 

@@ -1,0 +1,1 @@
+"""What every policy promises, as checks: a small run, what a policy is asked in it, and the rules."""
