@@ -1,8 +1,9 @@
 """Every command on every page runs, or the page says why it is not run here.
 
-README.md and CONTRIBUTING.md have tests/test_readme.py. On all other pages a fenced block of ``sh`` or ``python`` is run, in
-the order of the page, in a folder that looks like a checkout. A comment on the line before a block changes that:
-``<!-- not run: REASON -->`` with one of ``REASONS``, or ``<!-- file: NAME -->``, which makes the block the contents of a file.
+README.md has tests/test_readme.py, docs/adding has tests/test_guides_to_add.py. On all other pages a fenced
+block of ``sh`` or ``python`` is run, in the order of the page, in a folder that looks like a checkout. A
+comment on the line before a block changes that: ``<!-- not run: REASON -->`` with one of ``REASONS``, or
+``<!-- file: NAME -->``, which makes the block the contents of a file.
 """
 
 from __future__ import annotations
@@ -23,12 +24,19 @@ from typer.testing import CliRunner
 from simulator.calibrate.profile import profile
 from simulator.calibrate.write import write_profile
 from simulator.cli import app
-from tests.calibrate.test_calibrate import made_up
+from tests.calibrate.made_up import made_up
 from tests.places import ROOT
 from tests.trace.importers.trace_files import FILES
 
+# Pages with tests of their own, the targets of make, and commands of former versions.
+ELSEWHERE = ("README.md", "CONTRIBUTING.md", "docs/adding/", "CHANGELOG.md")
 FOLDERS = ("docs", "benchmarks", "traces", "models", "hardware_profiles", "experiments", "policies", "tests")
-PAGES = sorted(path.relative_to(ROOT).as_posix() for name in FOLDERS for path in (ROOT / name).rglob("*.md"))
+FILES_OF_PAGES = [*ROOT.glob("*.md"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.md"))]
+PAGES = [
+    page
+    for page in sorted(path.relative_to(ROOT).as_posix() for path in FILES_OF_PAGES)
+    if not page.startswith(ELSEWHERE)
+]
 BLOCK = re.compile(r"(?:^<!-- ([a-z ]+): ([^\n]+) -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"^(?: {4}|\t)\s*\S.*", re.MULTILINE)
 INLINE = re.compile(r"`(moesim [^`]+)`")
@@ -46,14 +54,12 @@ REASONS = (
     "measures this machine",
     "takes hours",
 )
-FEWER = ["--set", "workload.max_sequences=1", "--set", "figures=[]", "--set"]
 SHORTER = {  # a page shows the command as a reader types it; here the same does less
-    ("run",): [*FEWER, "workload.max_decode_tokens=4", "--jobs", "1"],
-    ("timeline",): [*FEWER, "workload.max_decode_tokens=30"],
-    ("tune",): ["--set", "workload.max_sequences=2", "--set", "workload.max_decode_tokens=2"]
-    + ["--set", "tune.trials=1"],
-    ("plot",): ["--format", "png", "--figure", "hit-rate"],
-    ("trace", "synth"): ["--sequences", "2", "--prefill", "4", "--decode", "4"],
+    "run": "--set workload.max_sequences=1 --set workload.max_decode_tokens=4 --set figures=[] --jobs 1",
+    "timeline": "--set workload.max_sequences=1 --set workload.max_decode_tokens=30",
+    "tune": "--set workload.max_sequences=2 --set workload.max_decode_tokens=2 --set tune.trials=1",
+    "plot": "--format png --figure hit-rate",
+    "trace synth": "--sequences 2 --prefill 4 --decode 4",
 }
 
 
@@ -146,9 +152,9 @@ def play(line: str) -> None:
     words = shlex.split(line)[1:]
     if words[0] == "tune":
         pytest.importorskip("optuna")
-    for command, shorter in SHORTER.items():
-        if tuple(words[: len(command)]) == command:
-            words += shorter
+    said = f"{shlex.join(words)} "
+    shorter = next((more for name, more in SHORTER.items() if said.startswith(f"{name} ")), "")
+    words += shlex.split(shorter)
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, f"{line}\n{done.output}{done.exception}"
 
