@@ -1,3 +1,3 @@
 """A trace-driven discrete-event simulator of Mixture-of-Experts (MoE) expert offloading."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
