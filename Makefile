@@ -1,6 +1,6 @@
-# make demo | test | laws | lint | bench | gallery | clean: each sets itself up, with nothing but Python >= 3.11 and make.
-#
-# VENV=DIR puts the environment elsewhere, PYTHON=PATH chooses the Python, JOBS=N the processes of the tests.
+# make demo | test | check | lint | laws | bench | gallery | clean: each sets itself up, with nothing but Python >= 3.11 and make.
+# check is lint and test: what a change has to pass. laws runs every case of tests/laws, of which test runs a share.
+# VENV=DIR puts the environment elsewhere, PYTHON=PATH chooses the Python, JOBS=N the processes of the tests, TESTS=... what pytest is given.
 
 VENV ?= .venv
 JOBS ?= 2
@@ -20,7 +20,7 @@ DEV = $(VENV)/.installed-$(EXTRAS)
 # An environment does not survive that its folder is moved, or that its Python goes.
 STALE := $(shell [ "$$(cat $(RUN) 2>/dev/null)" = "$(CURDIR)" ] && $(BIN)/python -c '' 2>/dev/null || echo stale)
 
-.PHONY: help demo env test laws lint bench gallery clean stale
+.PHONY: help demo env test check laws lint bench gallery clean stale
 
 help:
 	@sed -n '1,3s/^# \{0,1\}//p' Makefile
@@ -31,7 +31,9 @@ demo: $(RUN)
 env: $(DEV)
 
 test: $(DEV)
-	$(BIN)/python -m pytest -q -n $(JOBS)
+	$(BIN)/python -m pytest -q -n $(JOBS) $(TESTS)
+
+check: lint test
 
 laws: $(DEV)
 	MOESIM_LAWS=all $(BIN)/python -m pytest -q -n $(JOBS) tests/laws

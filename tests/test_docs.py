@@ -24,6 +24,7 @@ from simulator.trace.importers.registry import import_trace
 from simulator.trace.parquet import write_trace
 
 ROOT = Path(__file__).resolve().parent.parent
+VALIDATION = "docs/background/validation.md"
 RECORDED = ROOT.parent / "shared" / "traces" / "bigmoe"
 FOLDERS = (
     ".",
@@ -139,13 +140,14 @@ def test_every_column_of_a_trace_is_mentioned() -> None:
 
 @pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded runs are not ours to ship")
 @pytest.mark.parametrize(("name", "budget", "model"), [("qwen", 4000, "Qwen3"), ("gptoss", 3000, "gpt-oss")])
-def test_the_readme_says_what_the_phone_runs_give(name: str, budget: int, model: str, tmp_path: Path) -> None:
+def test_the_page_says_what_the_phone_runs_give(name: str, budget: int, model: str, tmp_path: Path) -> None:
     trace = tmp_path / f"{name}.parquet"
     write_trace(import_trace(RECORDED / f"{name}.route.csv", "bigmoe", ImportOptions()), trace)
     sets = [f"trace={trace}", f"memory.cpu_expert_cache={budget} MiB", "figures=[]"]
     done = run_experiment(str(ROOT / "experiments" / "phone-bigmoe.yaml"), sets, tmp_path / "out")
     got = done.runs[0].metrics
-    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in text("README.md").splitlines()]
+    replayed = text(VALIDATION).split("\n## A phone, replayed\n")[1].split("\n## ")[0]
+    rows = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in replayed.splitlines()]
     table = {row[0]: row for row in rows if len(row) == 5}
     recorded = next(i for i, cell in enumerate(table[""]) if model in cell)
     assert table["hits, whole run"][recorded] == f"{got['hits']:,} of {got['lookups']:,}"
@@ -159,3 +161,20 @@ def test_the_readme_says_what_the_phone_runs_give(name: str, budget: int, model:
     assert table["tokens per second"][recorded + 1] == f"{got['tokens_per_second']:.3f}"
     prompt_s = float(str(got["ttft_ms_mean"])) / 1000
     assert abs(float(table["prompt pass, s"][recorded + 1]) - prompt_s) <= 0.05
+
+
+def test_the_readme_says_of_trust_only_what_validation_says() -> None:
+    said = text("README.md").split("\n## How far to trust it\n")[1].split("\n## ")[0]
+    figures = re.findall(r"\d[\d,.]* %|(?:two|three|four|five|ten)(?: to \w+)? times", said)
+    assert len(figures) > 6
+    assert [figure for figure in figures if figure not in text(VALIDATION)] == []
+    flags = re.findall(r"^\| hit-or-miss flags that agree (.*)$", text(VALIDATION), re.MULTILINE)[0]
+    pairs = re.findall(r"([\d,]+) of ([\d,]+)", flags)
+    assert all(agree == recorded for agree, recorded in pairs)
+    assert f"all {sum(int(n.replace(',', '')) for n, _ in pairs):,} recorded" in said
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert "docs/guides/sweeps.md" in pages
+    assert pages - {*LINK.findall(text("README.md"))} == set()
