@@ -1,10 +1,7 @@
-"""A short trace, an experiment on it, and the command line, for tests of sweeps."""
+"""A short trace, and an experiment on it, for tests of sweeps."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,11 +40,3 @@ def write_experiment(folder: Path, name: str = "e.yaml", **said: Any) -> Path:
     }
     (folder / name).write_text(yaml.safe_dump(text | said), encoding="utf-8")
     return folder / name
-
-
-def moesim(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a folder."""
-    return subprocess.run(
-        [sys.executable, "-m", "simulator.cli", *words],
-        cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip

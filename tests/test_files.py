@@ -9,7 +9,7 @@ import pytest
 
 from simulator.errors import InputError
 from simulator.files import check_source
-from tests.test_bad_input import GOOD, refused
+from tests.command_line import GOOD, refused
 
 READERS = {
     "experiment": ("x.yaml", ["run", "./x.yaml"]),

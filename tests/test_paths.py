@@ -13,8 +13,8 @@ import pytest
 from simulator import data
 from simulator.config.paths import anchored, key_of, relative_to, short_names, shown
 from simulator.config.yaml_file import dump_yaml, read_yaml
+from tests.command_line import moesim, refused
 from tests.failing import copied
-from tests.test_bad_input import moesim, refused
 
 BASE = """\
 name: base

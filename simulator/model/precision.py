@@ -1,7 +1,7 @@
 """Number formats: exact bits per weight, the blocks that rows are cut into, and mixes that differ by matrix.
 
-GGUF types are those of facts.md §13 (block layouts, ggml-common.h): Q8_0 is 32 weights of 8 bits and one
-fp16 scale, so 34 * 8 / 32 = 8.5. Where a row is no multiple of a type's block, llama.cpp stores the tensor in
+GGUF types have the block layouts of llama.cpp's ggml-common.h: Q8_0 is 32 weights of 8 bits and one fp16
+scale, so 34 * 8 / 32 = 8.5. Where a row is no multiple of a type's block, llama.cpp stores the tensor in
 another type (llama-quant.cpp, ``tensor_type_fallback``): see ``stored``.
 ``int4-g128`` is 4 bits and an fp16 scale for each 128 weights of a row (compressed-tensors, symmetric);
 ``int4-g128-zp`` has a zero point of 4 bits beside each scale too (AWQ, GPTQ). ``fp8`` has an fp32 scale for

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +26,7 @@ from simulator.runs.experiment import run_experiment
 from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parquet import write_trace
 from simulator.trace.parts import shared_sequences, spans, split
+from tests.command_line import moesim
 from tests.failing import copied
 from tests.places import ROOT
 from tests.policies.tools import context, trace
@@ -272,8 +270,7 @@ def test_sequences_are_found_divided_and_compared() -> None:
 
 def test_lists_say_who_learns_beforehand() -> None:
     def listed(kind: str) -> dict[str, str]:
-        command = [sys.executable, "-c", "from simulator.cli import main; main()", "list", kind, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = moesim(ROOT, "list", kind, "--json")
         return {row["name"]: row["title"] for row in json.loads(done.stdout)}
 
     systems, policies = listed("systems"), listed("policies")
@@ -289,23 +286,7 @@ def test_lists_say_who_learns_beforehand() -> None:
 
 def summary(folder: Path, experiment: str) -> pd.DataFrame:
     """Run an experiment of ``folder`` from there, as a user does."""
-    command = [
-        sys.executable,
-        "-c",
-        "from simulator.cli import main; main()",
-        "run",
-        experiment,
-        "--out",
-        "out",
-    ]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = moesim(folder, "run", experiment, "--out", "out")
     assert done.returncode == 0, done.stderr
     return read_summary(folder / "out")
 

@@ -13,9 +13,9 @@ from simulator.engine.demand import Pass, PassCosts, Record
 from simulator.errors import InputError
 from simulator.results.collect import Collector
 from simulator.trace.parquet import read_trace, write_trace
+from tests.command_line import moesim, refused
 from tests.failing import copied
 from tests.places import ROOT
-from tests.test_bad_input import moesim, refused
 
 EXPERIMENT = """\
 name: e

@@ -221,16 +221,3 @@ def test_a_full_disk_leaves_no_part_of_a_profile(tmp_path: Path, monkeypatch: py
     with pytest.raises(InputError, match="cannot be written: No space left"):
         write_profile(profile(made_up(), "mine"), tmp_path / "mine.yaml")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_command_of_the_guide_runs_on_a_profile_without_a_gpu(tmp_path: Path) -> None:
-    guide = Path("docs/guides/calibration.md").read_text(encoding="utf-8")
-    (line,) = [line for line in guide.replace("\\\n", " ").splitlines() if line.startswith("moesim run")]
-    write_profile(profile(made_up(), "my-machine"), tmp_path / "my-machine.yaml")
-    args = line.replace("./my-machine.yaml", str(tmp_path / "my-machine.yaml"))
-    args = args.replace("out/mine", str(tmp_path / "out")).split()[1:]
-    done = CliRunner().invoke(
-        app, [*args, "--set", "workload.max_sequences=1", "--set", "figures=[]"], catch_exceptions=False
-    )
-    assert done.exit_code == 0
-    assert (tmp_path / "out" / "summary.csv").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from simulator.cli.effects import IDLE
-from tests.test_bad_input import refused
+from tests.command_line import refused
 
 VALUES = {
     "--scheduler": ["tcp://host:8786"],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulator import data
-from tests.test_bad_input import moesim, refused
+from tests.command_line import moesim, refused
 
 SYNTH = ["trace", "synth", "--layers", "2", "--experts", "4", "--top-k", "1", "--sequences", "1"]
 COMMANDS = {

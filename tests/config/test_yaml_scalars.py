@@ -17,7 +17,7 @@ from simulator.config.yaml_file import dump_yaml, parse_yaml, read_yaml, validat
 from simulator.errors import InputError
 from simulator.experiment.schema import Experiment
 from simulator.experiment.sweep import parse_set
-from tests.test_bad_input import experiment, moesim, refused
+from tests.command_line import experiment, moesim, refused
 
 VALUES: dict[str, Any] = {
     "10": 10, "010": 10, "-07": -7, "+8": 8, "0o17": 15, "0x1F": 31, "08": 8,

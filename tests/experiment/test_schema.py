@@ -20,8 +20,8 @@ from simulator.errors import InputError
 from simulator.experiment.sweep import expand
 from simulator.machine.hardware import HardwareProfile
 from simulator.model.spec import ModelSpec
+from tests.command_line import GOOD, moesim
 from tests.failing import copied
-from tests.test_bad_input import GOOD, moesim
 
 jsonschema = pytest.importorskip("jsonschema")
 KINDS = {"experiments": "experiment", "hardware_profiles": "hardware", "models": "model"}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,9 @@ from simulator.errors import InputError
 from simulator.model.load import load_model
 from simulator.model.precision import BLOCK, FALLBACK, matrix_bytes, stored
 from simulator.model.spec import ModelSpec
+from tests.command_line import moesim
 from tests.failing import copied
 from tests.model.test_specs import CONFIGS
-from tests.places import ROOT
 
 QWEN: dict[str, Any] = {
     "model_type": "qwen3_moe", "num_hidden_layers": 1, "hidden_size": 256, "vocab_size": 256,
@@ -204,13 +202,6 @@ def test_whatever_a_config_holds_it_is_a_model_or_a_line(
 
 
 # -- the small inputs that failed -------------------------------------------------------------------
-
-
-def moesim(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from simulator.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, check=False
-    )
 
 
 def moved(folder: Path, *sets: str) -> int:

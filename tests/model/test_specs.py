@@ -1,4 +1,4 @@
-"""Sizes of the models agree with facts.md §13, published parameter counts and recorded traces."""
+"""Sizes of the models agree with their published configurations, parameter counts and recorded traces."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from simulator.trace.core import TraceHeader
 from simulator.trace.sizes import trace_model
 from tests.places import SHARED
 
-# Derived from the models' configurations (facts.md §13): model; MB per expert at fp16, Q8_0, Q4, Q3_K, Q2_K;
+# Derived from the models' published configurations: model; MB per expert at fp16, Q8_0, Q4, Q3_K, Q2_K;
 # MoE layers; experts; GB of all experts at fp16; GB of the experts that a token uses.
 TABLE = """
 mixtral-8x7b       352.32 187.17  99.09  75.69  57.80 32   256   90.2 22.55

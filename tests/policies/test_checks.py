@@ -3,382 +3,87 @@
 from __future__ import annotations
 
 import pickle
-import random
 import subprocess
 import sys
-from collections import OrderedDict
 from functools import partial
 
-import numpy as np
 import pytest
 
-from policies.base import (
-    Admission,
-    Order,
-    Partition,
-    Place,
-    Placed,
-    Placement,
-    Policy,
-    Precision,
-    Prefetch,
-    Routing,
-    Wish,
-)
+from policies.base import Policy
 from policies.checks import ContractError, check_policy, checks_of
 from policies.contract import axes, conduct, eviction
 from policies.contract.toy_trace import trace
 from policies.eviction.lru import LRU
-from policies.eviction.random_ import RandomEviction
-from policies.precision.fixed import Fixed
-from policies.prefetch.popularity import Popularity
 from policies.prefetch.previous_token import PreviousToken
 from policies.registry import AXES, create
 from simulator.errors import InputError
 from simulator.trace.validate import validate
-
-# -- eviction -----------------------------------------------------------------------------------------
-
-
-class Forgetful(LRU):
-    def on_evict(self, key):
-        """What most first attempts leave out."""
-
-
-class ForgetsOnlyOnce(LRU):
-    def on_evict(self, key):
-        """KeyError for a stranger."""
-        del self.order[key]
-
-
-class Blockhead(LRU):
-    def victim(self, blocked):
-        return next(iter(self.order), None)
-
-
-class Stranger(LRU):
-    def victim(self, blocked):
-        return 0 if self.order and 0 not in blocked else super().victim(blocked)
-
-
-class Texts(LRU):
-    def victim(self, blocked):
-        found = super().victim(blocked)
-        return None if found is None else str(found)
-
-
-class Truths(LRU):
-    def victim(self, blocked):
-        found = super().victim(blocked)
-        return bool(found) if found in {0, 1} else found
-
-
-class Unwilling(LRU):
-    def victim(self, blocked):
-        return None
-
-
-class Deaf(LRU):
-    def on_insert(self, key):
-        """Does not count prefetched experts in."""
-
-
-class SharedOrder(LRU):
-    order = OrderedDict()  # noqa: RUF012 - that is the bug
-
-    def __init__(self):
-        """The order is the class's."""
-
-
-class SharedAndCleared(SharedOrder):
-    def bind(self, context):
-        super().bind(context)
-        self.order.clear()
-
-
-class Hesitant(LRU):
-    """Asking moves the victim to the young end."""
-
-    def victim(self, blocked):
-        found = super().victim(blocked)
-        if found is not None:
-            self.order.move_to_end(found)
-        return found
-
-
-class CountsQuestions(LRU):
-    """Asking twice gives the same; having been asked changes what is said later."""
-
-    asked = frozenset()
-
-    def victim(self, blocked):
-        found = super().victim(blocked)
-        self.asked |= {found}
-        return next((key for key in self.order if key not in blocked and key not in self.asked), found)
-
-
-class Dice(LRU):
-    def victim(self, blocked):
-        free = sorted(key for key in self.order if key not in blocked)
-        return random.choice(free) if free else None
-
-
-class UnseededRandom(RandomEviction):
-    """The same answer until somebody leaves, but another one in each run."""
-
-    def bind(self, context):
-        super().bind(context)
-        self.random = random.Random()
-        self._draw()
-
-
-class PreloadsTwice(LRU):
-    def preload(self, layers):
-        return [layers[0] * self.context.n_experts] * 2
-
-
-class PreloadsOthers(LRU):
-    def preload(self, layers):
-        return [len(layers) * self.context.n_experts]
-
-
-class ShortRecord(LRU):
-    def residency(self, event):
-        return [True]
-
-
-class BeladyUnsaid(LRU):
-    def victim(self, blocked):
-        now = getattr(self, "now", 0)
-        free = [key for key in self.order if key not in blocked]
-        return max(free, key=lambda key: (self.context.future.next_use(key, now), key), default=None)
-
-    def on_use(self, keys, event):
-        super().on_use(keys, event)
-        self.now = event
-
-
-# -- other axes ---------------------------------------------------------------------------------------
-
-
-class OwnLayer(Prefetch):
-    def wishes(self, event, resident):
-        return [Wish(key * self.context.n_versions, 1) for key in event.keys]
-
-
-class NoneAhead(Prefetch):
-    def wishes(self, event, resident):
-        return [Wish(key * self.context.n_versions, 0) for key in event.keys]
-
-
-class ForgetsVersions(Prefetch):
-    """Right with one precision, wrong with two."""
-
-    def wishes(self, event, resident):
-        context = self.context
-        layer = (event.layer + 1) % context.n_layers
-        return [Wish(layer * context.n_experts, 1)]
-
-
-class RunsOff(Prefetch):
-    """Does not wrap into the next pass."""
-
-    def wishes(self, event, resident):
-        context = self.context
-        return [Wish((event.layer + 1) * context.n_experts * context.n_versions, 1)]
-
-
-class BareKeys(Prefetch):
-    def wishes(self, event, resident):
-        return event.keys
-
-
-class NoWishes(Prefetch):
-    def wishes(self, event, resident):
-        """Without a return."""
-
-
-class Peeks(Prefetch):
-    """Reads in the trace what the next layer's gate has not said yet."""
-
-    def wishes(self, event, resident):
-        context, layer = self.context, event.layer + 1
-        if layer == context.n_layers:
-            return []
-        experts = np.unique(context.trace.experts[list(event.rows), layer])
-        first = layer * context.n_experts
-        return [Wish((first + int(expert)) * context.n_versions, 1) for expert in experts]
-
-
-class PeeksIfThere(Prefetch):
-    """Uses the future where another policy of the run needs it."""
-
-    def wishes(self, event, resident):
-        future = self.context.future
-        keys = [] if future is None else future.keys(event.index + 1)
-        return [Wish(key * self.context.n_versions, 1) for key in keys]
-
-
-class OracleUnsaid(Prefetch):
-    def wishes(self, event, resident):
-        keys = self.context.future.keys(event.index + 1)
-        return [Wish(key * self.context.n_versions, 1) for key in keys]
-
-
-class PopularUnsaid(Popularity):
-    """Counts what is replayed beforehand, and does not say so."""
-
-    def bind(self, context):
-        super().bind(context)
-        self.counts = context.popularity.ravel().tolist()
-
-
-class WeightsUnsaid(PreviousToken):
-    def wishes(self, event, resident):
-        self.context.trace.weights[list(event.rows), event.layer].sum()
-        return super().wishes(event, resident)
-
-
-class OddNeed(PreviousToken):
-    needs = frozenset({"weights"})
-
-
-class SortsTheEvent(PreviousToken):
-    def wishes(self, event, resident):
-        event.keys.sort(reverse=event.layer % 2 == 0)
-        return super().wishes(event, resident)
-
-
-class WritesInTheTrace(PreviousToken):
-    def wishes(self, event, resident):
-        self.context.trace.experts[0, 0] = 7
-        return super().wishes(event, resident)
-
-
-class CountsInTheContext(PreviousToken):
-    def wishes(self, event, resident):
-        self.context.popularity[0, 0] += 1
-        return super().wishes(event, resident)
-
-
-class Mute(PreviousToken):
-    def assumptions(self):
-        """Without a return."""
-
-
-class Raises(PreviousToken):
-    def wishes(self, event, resident):
-        return {}[event.layer]
-
-
-class Greedy(Partition):
-    def pools(self, capacity_bytes, layer_bytes):
-        return [(capacity_bytes, [layer]) for layer in range(len(layer_bytes))]
-
-
-class Gap(Partition):
-    def pools(self, capacity_bytes, layer_bytes):
-        return [(capacity_bytes, range(1, len(layer_bytes)))]
-
-
-class Twice(Partition):
-    def pools(self, capacity_bytes, layer_bytes):
-        return [(0, [0]), (capacity_bytes, range(len(layer_bytes)))]
-
-
-class Fractional(Partition):
-    def pools(self, capacity_bytes, layer_bytes):
-        return [(capacity_bytes / 3, range(len(layer_bytes)))]
-
-
-class Regroups(Partition):
-    def pools(self, capacity_bytes, layer_bytes):
-        layers = range(len(layer_bytes))
-        apart = [(capacity_bytes // len(layers), [layer]) for layer in layers]
-        return apart if capacity_bytes > sum(layer_bytes) else [(capacity_bytes, layers)]
-
-
-class Loses(Order):
-    def order(self, event, missed):
-        return missed[1:]
-
-
-class Repeats(Order):
-    def order(self, event, missed):
-        return [missed[0] for _ in missed] if missed else []
-
-
-class LosesOnEntry(Admission):
-    def order(self, keys, event):
-        return keys[:1]
-
-    def admits(self, key, victim, event):
-        return True
-
-
-class SaysNothing(Admission):
-    def admits(self, key, victim, event):
-        """Without a return."""
-
-
-class FewPlaces(Placement):
-    def place(self, event, missed, in_dram):
-        return [Placed()]
-
-
-class PlaceNames(Placement):
-    def place(self, event, missed, in_dram):
-        return ["cpu" for _ in missed]
-
-
-class NegativeDeferral(Placement):
-    def place(self, event, missed, in_dram):
-        return [Placed(defer_layers=-1) for _ in missed]
-
-
-class OnCpuUnsaid(Placement):
-    def place(self, event, missed, in_dram):
-        return [Placed(Place.CPU) for _ in missed]
-
-
-class FewVersions(Precision):
-    def wanted(self, event):
-        return [0]
-
-
-class ThirdVersion(Precision):
-    def wanted(self, event):
-        return [2 for _ in event.keys]
-
-
-class ForeseesLists(Fixed):
-    def foreseen(self, experts, weights, layer):
-        return [0]
-
-
-class ForeseesStrangers(Fixed):
-    def foreseen(self, experts, weights, layer):
-        return {-1: 0}
-
-
-class SilentVersions(Fixed):
-    def accepts(self, version, wanted):
-        """Without a return."""
-
-
-class FewRoutes(Routing):
-    def rewrite(self, event, hit):
-        return event.keys[:1]
-
-
-class Forward(Routing):
-    def rewrite(self, event, hit):
-        return [key + self.context.n_experts for key in event.keys]
-
+from tests.policies.buggy_choices import (
+    BareKeys,
+    CountsInTheContext,
+    FewPlaces,
+    FewRoutes,
+    FewVersions,
+    ForeseesLists,
+    ForeseesStrangers,
+    ForgetsVersions,
+    Forward,
+    Fractional,
+    Gap,
+    Greedy,
+    Loses,
+    LosesOnEntry,
+    Mute,
+    NegativeDeferral,
+    NoneAhead,
+    NoWishes,
+    OddNeed,
+    OnCpuUnsaid,
+    OracleUnsaid,
+    OwnLayer,
+    Peeks,
+    PeeksIfThere,
+    PlaceNames,
+    PopularUnsaid,
+    Raises,
+    Regroups,
+    Repeats,
+    RunsOff,
+    SaysNothing,
+    SilentVersions,
+    SortsTheEvent,
+    ThirdVersion,
+    Twice,
+    WeightsUnsaid,
+    WritesInTheTrace,
+)
+from tests.policies.buggy_eviction import (
+    BeladyUnsaid,
+    Blockhead,
+    CountsQuestions,
+    Deaf,
+    Dice,
+    Forgetful,
+    ForgetsOnlyOnce,
+    Hesitant,
+    PreloadsOthers,
+    PreloadsTwice,
+    SharedAndCleared,
+    SharedOrder,
+    ShortRecord,
+    Stranger,
+    Texts,
+    Truths,
+    UnseededRandom,
+    Unwilling,
+)
 
 BUGGY = {
     Forgetful: ("check_forgets_who_was_evicted", "came 7|came 1"),
-    ForgetsOnlyOnce: ("check_raises_nothing|check_forgets", r"KeyError: \d+ \(line \d+ of test_checks.py\)"),
+    ForgetsOnlyOnce: (
+        "check_raises_nothing|check_forgets",
+        r"KeyError: \d+ \(line \d+ of buggy_\w+.py\)",
+    ),
     Blockhead: ("check_victim_is_in_the_pool", "which is in blocked"),
     Stranger: ("check_victim_is_in_the_pool|check_forgets_who_was_evicted", "came 0"),
     Texts: ("check_victim_is_in_the_pool", "which is no key"),
@@ -411,7 +116,7 @@ BUGGY = {
     WritesInTheTrace: ("check_leaves_what_it_is_given", "trace's experts"),
     CountsInTheContext: ("check_leaves_what_it_is_given", "popularity"),
     Mute: ("check_assumptions_are_sentences", "came None"),
-    Raises: ("check_raises_nothing", r"KeyError: 0 \(line \d+ of test_checks.py\)"),
+    Raises: ("check_raises_nothing", r"KeyError: 0 \(line \d+ of buggy_choices.py\)"),
     Greedy: ("check_pools_fit_the_capacity", "together"),
     Gap: ("check_every_layer_is_in_one_pool", "each layer from 0 to 3 once"),
     Twice: ("check_every_layer_is_in_one_pool", "each layer from 0 to 3 once"),

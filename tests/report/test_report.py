@@ -25,8 +25,8 @@ from simulator.report import figures, write_report
 from simulator.runs.experiment import run_experiment
 from simulator.trace.core import Trace
 from simulator.trace.parquet import read_trace, write_trace
-from tests.browser import browser, complaints, requests, view
 from tests.places import ROOT
+from tests.report.browser import browser, complaints, requests, view
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
 FIGURE = "tokens-per-second"

@@ -11,8 +11,8 @@ import pytest
 from simulator.errors import InputError
 from simulator.plots import FIGURES as DRAWN
 from simulator.results.folder import FIGURES, check_output, fresh_folder, intact, workplace
+from tests.command_line import moesim
 from tests.failing import copied
-from tests.sweep_files import moesim
 
 
 def write(out: Path, digest: str = "one", **files: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from simulator.plots import FIGURES, lacking
 from simulator.runs.experiment import run_experiment
 from simulator.text import csv_cell, printable
 from simulator.trace.parquet import read_trace, write_trace
+from tests.command_line import moesim, refused
 from tests.failing import copied
 from tests.places import ROOT
 
@@ -43,25 +42,6 @@ def results(good: Path, tmp_path: Path) -> Path:
     for path in good.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     return folder
-
-
-def moesim(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from simulator.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-
-def refused(folder: Path, *words: str) -> str:
-    done = moesim(folder, *words)
-    assert done.returncode == 2, (done.stdout, done.stderr)
-    assert done.stderr.count("\n") == 1, done.stderr
-    return done.stderr
 
 
 def test_aliases_count_each_time(results: Path) -> None:

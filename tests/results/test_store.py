@@ -13,8 +13,8 @@ import pytest
 from simulator.errors import InputError
 from simulator.results.store import Entries, Store, open_store
 from simulator.results.summary import RunResult
+from tests.command_line import moesim
 from tests.failing import copied
-from tests.sweep_files import moesim
 
 A, B = "a" * 64, "b" * 64
 ROW = RunResult(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from simulator.results.summary import RunResult
 from simulator.runs.backends import Failure
-from tests.sweep_files import ROOT
+from tests.places import ROOT
 
 
 def tables(out: Path) -> dict[str, bytes]:

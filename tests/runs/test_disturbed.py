@@ -17,8 +17,8 @@ from simulator.results.store import Store
 from simulator.runs import backends as execution
 from simulator.runs.backends import Failure
 from simulator.runs.experiment import HowToRun, run_experiment
+from tests.command_line import moesim
 from tests.runs.sweeps import finished, kill, start, tables, wait_for
-from tests.sweep_files import moesim
 
 
 def test_a_clock_that_goes_backwards_changes_nothing(

@@ -15,8 +15,8 @@ from simulator.errors import InputError
 from simulator.results.store import Entries
 from simulator.runs.backends import Backend
 from simulator.runs.experiment import HowToRun, run_experiment
+from tests.places import ROOT
 from tests.runs.sweeps import finished, kill, start, tables, wait_for
-from tests.sweep_files import ROOT
 
 
 def test_killed_at_five_moments_the_small_comparison_ends_with_the_same_bytes(tmp_path: Path) -> None:

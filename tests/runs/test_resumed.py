@@ -16,8 +16,9 @@ from simulator.results.summary import summary_row
 from simulator.runs import backends as execution
 from simulator.runs.backends import Backend, Failure
 from simulator.runs.experiment import HowToRun, run_experiment
+from tests.command_line import moesim
 from tests.runs.sweeps import Told, finished, tables
-from tests.sweep_files import moesim, write_experiment
+from tests.sweep_files import write_experiment
 
 
 def test_a_finished_run_is_not_run_again_and_a_half_written_one_is(

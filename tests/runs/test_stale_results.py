@@ -17,8 +17,10 @@ from simulator.runs import backends as execution
 from simulator.runs import play as playing
 from simulator.runs.backends import Checked, Failure, Played
 from simulator.runs.experiment import HowToRun, run_experiment
+from tests.command_line import moesim
 from tests.failing import copied
-from tests.sweep_files import ROOT, moesim, write_experiment, write_short_trace
+from tests.places import ROOT
+from tests.sweep_files import write_experiment, write_short_trace
 
 CACHES = [0.125, 0.25]
 SWEEP = {"grid": {"memory.gpu_expert_cache.fraction": CACHES}}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -25,6 +23,7 @@ from simulator.runs.play import prepare
 from simulator.timeline import choose_run, write_timeline
 from simulator.timeline.make import passes_of
 from simulator.timeline.trace_events import TraceEvents
+from tests.command_line import moesim
 from tests.places import ROOT
 
 LABELS = ("dense", "expert_compute", "cpu_expert_wait", "overhead")
@@ -341,9 +340,7 @@ def test_windows_fit_together(tmp_path: Path) -> None:
 
 
 def run(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "simulator.cli", "timeline", *words]
-    path = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=path, capture_output=True, text=True, check=False)
+    return moesim(cwd, "timeline", *words)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The guide to formats: its table names every format, its examples and commands do what it says."""
+"""The guide to formats: its table names every format, its examples give what they show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from simulator.cli import main
@@ -18,11 +17,12 @@ from tests.trace.importers.every_format import FILES
 from tests.trace.importers.trace_files import TOKENS, experts_of, write
 
 FORMATS = (ROOT / "docs" / "guides" / "formats.md").read_text(encoding="utf-8")
+TRACES = (ROOT / "docs" / "guides" / "traces.md").read_text(encoding="utf-8")
 
 
-def block(language: str, section: str) -> str:
+def block(language: str, section: str, page: str = FORMATS) -> str:
     """Return the first block of code in this language of a section."""
-    return FORMATS.split(f"\n## {section}\n")[1].split(f"```{language}\n")[1].split("```")[0]
+    return page.split(f"\n## {section}\n")[1].split(f"```{language}\n")[1].split("```", maxsplit=1)[0]
 
 
 def test_the_guide_names_every_format() -> None:
@@ -40,20 +40,20 @@ def test_the_commands_of_the_guide(
     elif kind == "csv":
         write(tmp_path / "routing.csv", block("csv", kind))
     else:
-        np.savez(tmp_path / "routing.npz", experts=np.array([[[3, 0]], [[3, 2]]]))
+        subprocess.run([sys.executable, "-c", block("python", kind)], check=True, cwd=tmp_path)
     words = block("sh", kind).split()
     monkeypatch.setattr(sys, "argv", words)
     with contextlib.suppress(SystemExit):
         main()
     assert "2 tokens" in capsys.readouterr().out
-    assert read_trace(tmp_path / "trace.parquet").experts[:, 0].tolist() == [[3, 0], [3, 2]]
+    assert read_trace(tmp_path / words[-1]).experts[:, 0].tolist() == [[3, 0], [3, 2]]
 
 
 def test_the_guide_cuts_a_capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, options = FILES["flame-moe"](tmp_path)
     path.rename(path.with_name("iter_5473"))
     monkeypatch.chdir(tmp_path)
-    code = block("python", "flame-moe").replace("50_000", "4")
+    code = block("python", "Entries that are fetched by hand", TRACES).replace("100_000", "4")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     trace = import_trace("cut/flame-moe-290m/actives/iter_5473", None, options)
     assert trace.experts.tolist() == experts_of(TOKENS[:4])
