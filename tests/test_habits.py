@@ -125,7 +125,8 @@ def test_ci_measures_some_tests_and_runs_all() -> None:
     """What is measured and what is not are one list, taken and left out."""
     script = words(".ci/run")
     measured = re.findall(r"^measured=\$\((.*)\)$", script, re.MULTILINE)[0]
-    listed = subprocess.run(["bash", "-c", measured], cwd=ROOT, capture_output=True, text=True, check=True)
+    bash = str(shutil.which("bash"))
+    listed = subprocess.run([bash, "-c", measured], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "tests/engine/test_equals_reference.py" in listed.stdout.split()
     given = re.findall(r"^make test .*TESTS=\"(.*)\"$", script, re.MULTILINE)
     assert given == [
