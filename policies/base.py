@@ -97,7 +97,7 @@ class Context:
     model: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """One layer step's demand, as policies see it.
 

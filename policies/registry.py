@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from policies import base
-from policies.base import Policy
+from policies.base import NEEDS, Policy
 from policies.parameters import construct
 from simulator.config.paths import near, no_such_file
 from simulator.errors import InputError, did_you_mean
@@ -133,6 +133,7 @@ def defaults(axis: str, spec: str | Mapping[str, Any]) -> dict[str, Any]:
 
 def check_needs(policy: Policy, trace: Trace, trace_name: str) -> None:
     """Refuse a trace that cannot feed a policy. Errors: InputError (names policy, need and trace)."""
+    _check_declared(policy)
     offers = trace.offers()
     lacks = sorted(need for need in policy.needs if need not in offers)
     if lacks:
@@ -140,6 +141,18 @@ def check_needs(policy: Policy, trace: Trace, trace_name: str) -> None:
         fault = f"the policy {named(policy)} needs {needs}"
         raise InputError(trace_name, fault, f"the trace has no {lacking}")
     policy.check(trace)
+
+
+def _check_declared(policy: Policy) -> None:
+    """Refuse what a class says of itself in another type than it has. Errors: InputError."""
+    needs: object = policy.needs
+    if not isinstance(needs, set | frozenset):
+        hint = f"a frozenset of {', '.join(sorted(NEEDS))}"
+        raise InputError(named(policy), f"its needs are {needs!r}", hint)
+    for name in ("learns_beforehand", "refuses", "shields", "uses_cpu"):
+        value = getattr(policy, name, False)
+        if not isinstance(value, bool):
+            raise InputError(named(policy), f"its {name} is {value!r}", "True or False")
 
 
 def named(policy: Policy) -> str:

@@ -26,6 +26,10 @@ class InputError(Exception):
         return type(self), (self.where, self.what, self.hint)
 
 
+class TerminatedError(SystemExit):
+    """SIGTERM: everything unwinds, as on ctrl-C."""
+
+
 class PolicyError(Exception):
     """A policy that did what it may not: one line that names class and method, and what to look at.
 

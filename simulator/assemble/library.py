@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from functools import cache
 from math import ceil
@@ -27,6 +27,16 @@ from simulator.trace.parts import spans, split
 from simulator.trace.sizes import TraceModel, trace_model
 
 
+def read_only(trace: Trace) -> Trace:
+    """Return the trace with arrays that nobody can change: runs of a sweep share them."""
+    for name in (field.name for field in fields(trace)):
+        value = getattr(trace, name)
+        for array in value if isinstance(value, tuple) else (value,):
+            if isinstance(array, np.ndarray):
+                array.setflags(write=False)
+    return trace
+
+
 class Library:
     """Loads traces, models and profiles once each."""
 
@@ -43,7 +53,7 @@ class Library:
         from simulator.trace.parquet import read_trace
 
         path = find_trace(name)
-        return read_trace(path), path
+        return read_only(read_trace(path)), path
 
     def inputs(self, spec: RunSpec) -> tuple[Inputs, Path]:
         """Return what a run needs, loaded."""

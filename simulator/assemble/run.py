@@ -99,7 +99,7 @@ class Run:
             uses_cpu=getattr(self.policies["placement"], "uses_cpu", False),
         )
 
-    def events(self) -> list[list[int]]:
+    def events(self) -> list[tuple[int, ...]]:
         """Return the keys of every layer step of the run, in order."""
         return [keys for demands in self.workload.demands() for keys in demands]
 

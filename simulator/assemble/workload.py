@@ -84,6 +84,10 @@ def _sequences(
     return found
 
 
+Keys = tuple[int, ...]
+"""Plain and unchangeable: policies see them."""
+
+
 class Workload:
     """Passes of a trace, made one after another; can be iterated again.
 
@@ -126,7 +130,7 @@ class Workload:
         """Return the most tokens that one pass computes."""
         return max(len(batch.rows) for batch in self.schedule)
 
-    def demands(self) -> Iterator[list[list[int]]]:
+    def demands(self) -> Iterator[list[Keys]]:
         """Iterate over the passes' demands alone: per layer, keys in order of last occurrence."""
         for batch in self.schedule:
             yield self._union(batch.rows)[0]
@@ -165,11 +169,11 @@ class Workload:
 
     def _union(
         self, rows: tuple[int, ...]
-    ) -> tuple[list[list[int]], list[list[int]] | None, list[list[float]] | None]:
+    ) -> tuple[list[Keys], list[Keys] | None, list[tuple[float, ...]] | None]:
         """Return, by layer, the distinct keys in order of last occurrence, with tokens and mass of each."""
         if len(rows) == 1 and not self.gaps[rows[0]]:
-            keys = self.keys[rows[0]].tolist()
-            return keys, None, None if self.mass is None else self.mass[rows[0]].tolist()
+            keys = list(map(tuple, self.keys[rows[0]].tolist()))
+            return keys, None, None if self.mass is None else list(map(tuple, self.mass[rows[0]].tolist()))
         demands, tokens, masses = [], [], []
         chosen = self.keys[list(rows)]
         weights = None if self.mass is None else self.mass[list(rows)]
@@ -181,13 +185,13 @@ class Workload:
                 backwards, return_index=True, return_inverse=True, return_counts=True
             )
             order = np.argsort(-first)
-            demands.append(unique[order].tolist())
-            tokens.append(count[order].tolist())
+            demands.append(tuple(unique[order].tolist()))
+            tokens.append(tuple(count[order].tolist()))
             if weights is not None:
                 mass = np.bincount(
                     inverse, weights=weights[:, layer].ravel()[there][::-1], minlength=len(unique)
                 )
-                masses.append(mass[order].tolist())
+                masses.append(tuple(mass[order].tolist()))
         return demands, tokens, masses if weights is not None else None
 
 

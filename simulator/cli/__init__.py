@@ -27,7 +27,7 @@ from simulator.cli.streams import mend_streams
 from simulator.cli.synth import synth
 from simulator.cli.timeline import timeline
 from simulator.cli.tune import tune
-from simulator.errors import InputError
+from simulator.errors import InputError, TerminatedError
 from simulator.text import printable
 
 app = typer.Typer(
@@ -78,7 +78,7 @@ USAGE = typer.BadParameter.__mro__[1]  # typer brings a click of its own: its Us
 def main() -> None:
     """Run the command line; bad input is one line and status 2. SIGTERM unwinds as ctrl-C does."""
     mend_streams()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = app(prog_name="moesim", standalone_mode=False)
         sys.stdout.flush()  # a full disk is told here, not when Python ends
@@ -101,6 +101,10 @@ def main() -> None:
         if found.ours:
             raise
         _refuse(found.cause)
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise TerminatedError(143)
 
 
 def _refuse(line: str, status: int = 2) -> NoReturn:

@@ -21,10 +21,14 @@ def told(traceback: bool) -> Iterator[None]:
     """Print the traceback of what fails in the block, where that is asked for."""
     try:
         yield
-    except Exception as error:
-        if traceback:
-            from simulator.runs.faults import RunError, failure
+    except BaseException as error:
+        from simulator.runs.faults import RunError, failure, is_failure
 
-            found = error.failure if isinstance(error, RunError) else failure("", error)
+        if not is_failure(error):
+            raise
+        found = error.failure if isinstance(error, RunError) else failure("", error)
+        if traceback:
             print(found.details, file=sys.stderr)
-        raise
+        if isinstance(error, Exception):
+            raise
+        raise RunError(found) from error  # a policy's sys.exit(), say

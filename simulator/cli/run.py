@@ -14,6 +14,7 @@ import typer
 from simulator.cli.arguments import Experiment, Sets, Traceback, told
 from simulator.cli.progress import Live
 from simulator.cli.words import value
+from simulator.errors import TerminatedError
 from simulator.numerals import four_digits
 from simulator.text import printable
 
@@ -71,7 +72,7 @@ def run(
     try:
         with told(traceback), Live() as live:
             done = run_experiment(experiment, set_ or [], out, how, live)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, TerminatedError):
         print("interrupted: what is finished is kept, --resume goes on", file=sys.stderr)
         raise
     for warning in done.warnings:

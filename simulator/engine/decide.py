@@ -96,7 +96,7 @@ class Decider:
         for key in demand:
             top.pin(key)
         self.loader.speculation.stale(event.index, demand)
-        top.use(event, decision.pinned)
+        top.use(event, tuple(decision.pinned))
         missed = []
         for key, (tokens, how) in demand.items():
             if how is MISS:
@@ -163,7 +163,7 @@ class Decider:
         routing = self.policies.routing
         served: Sequence[int] = keys
         if routing.rewrites:
-            hit = [how is HIT for how in found]
+            hit = tuple(how is HIT for how in found)
             experts = checked.rewritten(routing, event, hit, self.top.keys_per_layer // self.n_versions)
             served = [
                 key if new == expert else new * self.n_versions if new >= 0 else -1
@@ -208,7 +208,7 @@ class Decider:
         decision.found_in_dram = sum(in_dram)
         record.found_in_dram += decision.found_in_dram
         mass = dict(zip((k * self.n_versions for k in event.keys), event.gate_mass, strict=True))
-        placed = checked.placed(self.policies.placement, event, missed, in_dram)
+        placed = checked.placed(self.policies.placement, event, tuple(missed), tuple(in_dram))
         fetch: list[int] = []
         for key, there, where in zip(missed, in_dram, placed, strict=True):
             weight = mass.get(key - key % self.n_versions, 0.0)
@@ -240,7 +240,7 @@ class Decider:
             computed = [key for key in missed if key in served]
             for key in computed:
                 host.pin(key)
-            host.use(event, computed)
+            host.use(event, tuple(computed))
         wanted = checked.asked_in_order(self.policies.admission, event, decision.fetch)
         decision.kept = self._claim(
             self.top, wanted, event, self.loader.speculation.shields, self.policies.admission

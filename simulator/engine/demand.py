@@ -48,11 +48,11 @@ class Pass:
     def event(self, layer: int) -> Event:
         """Return the demand event of a layer; without recorded mass every token weighs the same."""
         keys = self.demands[layer]
-        tokens = [1] * len(keys) if self.tokens is None else self.tokens[layer]
+        tokens = (1,) * len(keys) if self.tokens is None else self.tokens[layer]
         if self.gate_mass is None:
             total = sum(tokens)
             n_tokens = self.n_tokens
-            mass: Sequence[float] = [n_tokens * n / total for n in tokens]
+            mass: Sequence[float] = tuple(n_tokens * n / total for n in tokens)
         else:
             mass = self.gate_mass[layer]
         index = self.index * len(self.demands) + layer

@@ -148,7 +148,7 @@ class Tier:
         for key in keys:
             of_pool.setdefault(self.pool(key), []).append(key)
         for pool, some in of_pool.items():
-            pool.policy.on_use(some, event.index)
+            pool.policy.on_use(tuple(some), event.index)
 
     def take(self, key: int, flight: object | None) -> None:
         """Count ``key`` in: in flight (``flight`` is its transfer) or, with None, landed at once."""

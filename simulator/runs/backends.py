@@ -16,7 +16,7 @@ from uuid import uuid4
 from simulator.assemble.library import Library
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
-from simulator.runs.faults import Failure, RunError, failure
+from simulator.runs.faults import Failure, RunError, failure, is_failure
 from simulator.runs.play import Played, play, prepare
 
 T = TypeVar("T")
@@ -53,7 +53,9 @@ def check(spec: RunSpec) -> Checked | InputError:
         ready = prepare(spec, library())
     except InputError as error:
         return error
-    except Exception as error:  # noqa: BLE001 - said in one line, whosever fault it is
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         return RunError(failure(spec.where, error))
     return Checked(ready.digest, ready.unknown())
 
@@ -62,7 +64,9 @@ def execute(spec: RunSpec, share: Callable[[int], None] | None = None) -> Played
     """Return a run's row and its tables, or what went wrong with it."""
     try:
         return play(prepare(spec, library()), library(), share)
-    except Exception as error:  # noqa: BLE001 - isolated here, and told at the end of the sweep
+    except BaseException as error:  # isolated here, and told at the end of the sweep
+        if not is_failure(error):
+            raise
         return failure(spec.where, error)
 
 

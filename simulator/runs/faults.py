@@ -10,7 +10,7 @@ from sys import modules
 from types import FrameType
 
 from policies.base import Policy
-from simulator.errors import InputError, PolicyError, built_in
+from simulator.errors import InputError, PolicyError, TerminatedError, built_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,14 @@ class RunError(InputError):
         return type(self), (self.failure, self.what)
 
 
-def failure(where: str, error: Exception) -> Failure:
+def is_failure(error: BaseException) -> bool:
+    """Return whether an error ends a run only: what a policy raises does, whatever it is; ctrl-C does not."""
+    if isinstance(error, KeyboardInterrupt | TerminatedError):
+        return False
+    return isinstance(error, Exception) or any(_of_policy(raised) is not None for raised in _chain(error))
+
+
+def failure(where: str, error: BaseException) -> Failure:
     """Return what to say of an error that ended a run."""
     details = "".join(traceback.format_exception(error))
     if isinstance(error, InputError | PolicyError):
@@ -88,4 +95,8 @@ def _kind(frame: FrameType) -> type[Policy] | None:
 
 
 def _named(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".removesuffix(": ").split())
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - what a user's class does when it is to say what it is
+        said = "(it does not say what)"
+    return " ".join(f"{type(error).__name__}: {said}".removesuffix(": ").split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 
 import numpy as np
@@ -257,3 +258,53 @@ class Mute(Prefetch):
 
     def assumptions(self):
         return None
+
+
+class Clears(LRU):
+    def on_use(self, keys, event):
+        super().on_use(keys, event)
+        keys.clear()
+
+
+class ClearsServed(LRU):
+    def observe(self, event, served):
+        served.clear()
+
+
+class ClearsEvent(LRU):
+    def observe(self, event, served):
+        event.keys.clear()
+
+
+class Renumbers(LRU):
+    def observe(self, event, served):
+        event.layer = 0
+
+
+class Flattens(LRU):
+    def bind(self, context):
+        super().bind(context)
+        context.trace.weights[:] = 0
+
+
+class Exits(LRU):
+    def victim(self, blocked):
+        sys.exit(0)
+
+
+class Unspeakable(LRU):
+    def victim(self, blocked):
+        raise Speechless
+
+
+class Speechless(BaseException):
+    def __str__(self):
+        raise ValueError
+
+
+class NeedsAWord(LRU):
+    needs = "future"
+
+
+class RefusesInWords(LRU):
+    refuses = "no"

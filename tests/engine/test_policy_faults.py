@@ -47,6 +47,18 @@ OTHERS = {
     "Raises": (["policies.eviction=%s"], r"Raises.victim raised KeyError: 5 \(line \d+ of mine.py\)"),
     "Stops": (["policies.eviction=%s"], r"Stops.victim raised StopIteration \(line \d+ of mine.py\)"),
     "BreaksLater": (["policies.eviction=%s"], r"BreaksLater.\w+ raised (Type|Attribute)Error: .*of lru.py\)"),
+    "Clears": (["policies.eviction=%s"], r"Clears.on_use raised AttributeError: 'tuple' object has no attr"),
+    "ClearsServed": (["policies.eviction=%s"], r"ClearsServed.observe raised AttributeError: 'tuple' object"),
+    "ClearsEvent": (["policies.eviction=%s"], r"ClearsEvent.observe raised AttributeError: 'tuple' object"),
+    "Renumbers": (["policies.eviction=%s"], r"Renumbers.observe raised FrozenInstanceError: cannot assign"),
+    "Flattens": (
+        ["policies.eviction=%s"],
+        r"Flattens.bind raised ValueError: .*read-only \(line \d+ of mine",
+    ),
+    "Exits": (["policies.eviction=%s"], r"Exits.victim raised SystemExit: 0 \(line \d+ of mine.py\)"),
+    "Unspeakable": (["policies.eviction=%s"], r"Unspeakable.victim raised Speechless: \(it does not say"),
+    "NeedsAWord": (["policies.eviction=%s"], r"NeedsAWord: its needs are 'future'; a frozenset of future"),
+    "RefusesInWords": (["policies.eviction=%s"], r"RefusesInWords: its refuses is 'no'; True or False"),
     "CannotStart": (["policies.eviction=%s"], r"CannotStart.__init__ raised RuntimeError: no way \(line"),
     "CannotBind": (["policies.eviction=%s"], r"CannotBind.bind raised AttributeError: .*'nothing' \(line"),
     "SameLayer": (

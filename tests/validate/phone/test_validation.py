@@ -5,6 +5,7 @@ The recorded runs are BigMoeOnEdge's (../shared/traces/README.md); the small one
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -88,9 +89,12 @@ def test_replaying_the_recorded_cache_changes_no_wall_time(folder: Path, part: s
 
 
 @needs_recorded
-def test_the_document_is_what_the_command_writes(folder: Path) -> None:
-    written = (folder / "validation-phone.md").read_text(encoding="utf-8").strip()
-    assert written in (ROOT / "docs" / "background" / "validation.md").read_text(encoding="utf-8")
+def test_the_document_has_the_numbers_that_the_command_writes(folder: Path) -> None:
+    written = (folder / "validation-phone.md").read_text(encoding="utf-8").splitlines()
+    document = (ROOT / "docs" / "background" / "validation.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in written if line.startswith("|") and re.search(r"\d", line)]
+    assert len(rows) > 50
+    assert [row for row in rows if row not in document] == []
 
 
 @needs_recorded
