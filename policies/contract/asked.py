@@ -114,7 +114,7 @@ def _admission(policy: base.Admission, run: Run) -> Iterator[Answer]:
 
 
 def _partition(policy: base.Partition, _: Run) -> Iterator[Answer]:
-    sizes = list(policy.context.sizes[0])
+    sizes = tuple(policy.context.sizes[0])
     for capacity in (100 * sum(sizes), 8 * sum(sizes), 3 * sum(sizes) + 1, max(sizes), 0):
         found = _listed(policy.pools(capacity, sizes))
         if isinstance(found, list):
@@ -135,7 +135,7 @@ def _precision(policy: base.Precision, run: Run) -> Iterator[Answer]:
     for event in _steps(policy, run):
         yield "wanted", event, (), _listed(policy.wanted(event))
         at = list(event.rows), event.layer
-        experts, weights = run.trace.experts[at].tolist(), every[at].tolist()
+        experts, weights = (tuple(map(tuple, a[at].tolist())) for a in (run.trace.experts, every))
         yield "foreseen", event, (experts,), policy.foreseen(experts, weights, event.layer)
         for wanted in range(base.UNWANTED, run.n_versions):
             for version in range(run.n_versions):
@@ -145,13 +145,13 @@ def _precision(policy: base.Precision, run: Run) -> Iterator[Answer]:
 def _placement(policy: base.Placement, run: Run) -> Iterator[Answer]:
     for event in _steps(policy, run):
         missed = _missed(event, run.n_versions)
-        in_dram = [(key + event.index) % 4 > 0 for key in missed]
+        in_dram = tuple((key + event.index) % 4 > 0 for key in missed)
         yield "place", event, (missed,), _listed(policy.place(event, missed, in_dram))
 
 
 def _routing(policy: base.Routing, run: Run) -> Iterator[Answer]:
     for event in _steps(policy, run):
-        hit = [(key + event.index) % 2 == 0 for key in event.keys]
+        hit = tuple((key + event.index) % 2 == 0 for key in event.keys)
         yield "rewrite", event, (hit,), _listed(policy.rewrite(event, hit))
 
 
@@ -173,14 +173,14 @@ ASKS: Mapping[type[Policy], Callable[[Any, Run], Iterator[Answer]]] = {
 }
 
 
-def _versions(event: Event, n_versions: int) -> list[int]:
+def _versions(event: Event, n_versions: int) -> tuple[int, ...]:
     """Return the version keys that serve a step, now of one precision, now of another."""
-    return [key * n_versions + (key + event.index) % n_versions for key in event.keys]
+    return tuple(key * n_versions + (key + event.index) % n_versions for key in event.keys)
 
 
 def _missed(event: Event, n_versions: int) -> tuple[int, ...]:
     """Return the keys of a step that are not there: all of them, or all but the first."""
-    return tuple(_versions(event, n_versions)[event.index % 2 :])
+    return _versions(event, n_versions)[event.index % 2 :]
 
 
 def _listed(answer: Any) -> Any:

@@ -65,7 +65,7 @@ def check_asking_for_a_victim_changes_nothing(make: Make) -> None:
 def check_preloads_experts_of_its_layers(make: Make) -> None:
     """``preload`` lists distinct expert keys of the layers that it is given, as ints."""
     run = Run(trace())
-    for layers in ([0, 1, 2, 3], [1], [3, 0]):
+    for layers in ((0, 1, 2, 3), (1,), (3, 0)):
         policy = bound(make, run)
         assert isinstance(policy, Eviction)
         found, n = list(policy.preload(layers)), policy.context.n_experts

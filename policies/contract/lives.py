@@ -52,9 +52,10 @@ def played(make: Make, life: list[Step]) -> Iterator[Moment]:
     for kind, keys in life:
         story.append(kind if keys is None else f"{kind} {keys}")
         if kind == "use":
-            event = Event(index, 0, list(keys), [1] * len(keys), [1.0] * len(keys), [index % 2], decode=True)
-            policy.observe(event, list(keys))
-            policy.on_use(list(keys), index)
+            used, n = tuple(keys), len(keys)
+            event = Event(index, 0, used, (1,) * n, (1.0,) * n, (index % 2,), decode=True)
+            policy.observe(event, used)
+            policy.on_use(used, index)
             present |= {*keys}
             index += 1
         elif kind == "insert" and keys not in present:

@@ -11,6 +11,7 @@ from policies.base import NEVER, Context, Event, Policy
 from policies.contract.rule import Make
 from policies.precision.fixed import Fixed
 from simulator.trace.core import DECODE, PREFILL, Trace
+from simulator.trace.parts import fixed, read_only
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,9 @@ class Run:
                     key = first + int(expert)
                     tokens[key] = tokens.pop(key, 0) + 1  # the last occurrence gives the place
                     mass[key] = mass.get(key, 0.0) + float(weight)
-                gate_mass = [mass[key] for key in tokens]
-                counts = list(tokens.values())
-                found.append(Event(len(found), layer, list(tokens), counts, gate_mass, list(rows), decode))
+                gate_mass = tuple(mass[key] for key in tokens)
+                keys, counts = tuple(tokens), tuple(tokens.values())
+                found.append(Event(len(found), layer, keys, counts, gate_mass, tuple(rows), decode))
         return found
 
     def context(self, demand: Sequence[Sequence[int]] | None = None) -> Context:
@@ -59,7 +60,7 @@ class Run:
         learnt = self.training or self.trace
         layers = range(header.n_layers)
         counts = [np.bincount(learnt.experts[:, i].ravel(), minlength=header.n_experts) for i in layers]
-        sizes = [[(900 + 100 * layer) >> version for layer in layers] for version in range(self.n_versions)]
+        sizes = tuple(tuple((900 + 100 * layer) >> n for layer in layers) for n in range(self.n_versions))
         known = Context(
             n_layers=header.n_layers,
             n_experts=header.n_experts,
@@ -67,10 +68,10 @@ class Run:
             n_versions=self.n_versions,
             seed=7,
             future=Known([event.keys for event in self.events()] if demand is None else demand),
-            trace=self.trace,
-            popularity=np.array(counts, np.int64),
-            training=self.training,
-            learnt=learnt,
+            trace=read_only(self.trace),
+            popularity=fixed(np.array(counts, np.int64)),
+            training=self.training and read_only(self.training),
+            learnt=read_only(learnt),
             costs=Costs(sizes),
             sizes=sizes,
             model=header.model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import fields, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from math import ceil
@@ -23,18 +23,8 @@ from simulator.model.spec import ModelSpec
 from simulator.results.folder import file_sha256
 from simulator.trace.core import Trace
 from simulator.trace.find import find_trace
-from simulator.trace.parts import spans, split
+from simulator.trace.parts import read_only, spans, split
 from simulator.trace.sizes import TraceModel, trace_model
-
-
-def read_only(trace: Trace) -> Trace:
-    """Return the trace with arrays that nobody can change: runs of a sweep share them."""
-    for name in (field.name for field in fields(trace)):
-        value = getattr(trace, name)
-        for array in value if isinstance(value, tuple) else (value,):
-            if isinstance(array, np.ndarray):
-                array.setflags(write=False)
-    return trace
 
 
 class Library:

@@ -31,7 +31,7 @@ from simulator.machine.hardware import HardwareProfile
 from simulator.model.precision import MAIN
 from simulator.model.spec import ModelSpec
 from simulator.trace.core import Trace, TraceHeader
-from simulator.trace.parts import shared_sequences, spans, take
+from simulator.trace.parts import fixed, read_only, shared_sequences, spans, take
 from simulator.trace.sizes import TraceModel
 
 
@@ -112,7 +112,7 @@ class Run:
         trace, end = self.inputs.trace, int(rows[-1]) + 1
         if len(rows) == end:
             return take(trace, slice(end))  # views
-        return take(trace, np.isin(np.arange(trace.n_tokens), rows))
+        return read_only(take(trace, np.isin(np.arange(trace.n_tokens), rows)))
 
     @cached_property
     def replays_what_is_learnt(self) -> bool:
@@ -229,7 +229,7 @@ class Run:
         """How often each expert [L, E] is used in what policies learn from."""
         by_layer = self.learnt.experts.swapaxes(0, 1)
         counts = [np.bincount(ids[ids >= 0], minlength=self.n_experts) for ids in by_layer]
-        return np.array(counts, dtype=np.int64)
+        return fixed(np.array(counts, dtype=np.int64))
 
     def simulation(self, keep: Callable[[Pass, Record], None], *, merge: bool = True) -> Simulation:
         """Return the simulation; ``merge`` allows the speed hack where it applies."""

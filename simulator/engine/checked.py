@@ -237,7 +237,8 @@ class Foreseen(Precision):
     ) -> Mapping[int, int]:
         """Return the version of experts that the policy says."""
         where = f"for layer {layer}"
-        answer = cast("object", self.policy.foreseen(experts, weights, layer))
+        chosen, weighed = tuple(map(tuple, experts)), tuple(map(tuple, weights))
+        answer = cast("object", self.policy.foreseen(chosen, weighed, layer))
         if not isinstance(answer, Mapping):
             raise _wrong(
                 self.policy, "foreseen", f"{_shown(answer)}, which is no mapping", where, "{expert: version}"

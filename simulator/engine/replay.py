@@ -62,7 +62,8 @@ class Replay:
         resident = pool.resident
         found = [key in resident for key in keys]
         if keys:
-            seen = Event(index, layer, keys, [1] * len(keys), [1 / len(keys)] * len(keys), (), decode=True)
+            keys, n = tuple(keys), len(keys)
+            seen = Event(index, layer, keys, (1,) * n, (1 / n,) * n, (), decode=True)
             if self.observes:
                 for other in self.pools:
                     other.policy.observe(seen, keys)
@@ -77,7 +78,7 @@ class Replay:
     def _preload(self, pool: _Pool, layers: Sequence[int]) -> None:
         """Fill a pool with what its policy starts with, as far as it fits."""
         n_experts = pool.policy.context.n_experts
-        for key in checked.preload(pool.policy, layers, n_experts):
+        for key in checked.preload(pool.policy, tuple(layers), n_experts):
             size = self.sizes[key // n_experts]
             if pool.used + size <= pool.capacity:
                 self._take(pool, key, size)

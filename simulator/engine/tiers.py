@@ -131,7 +131,7 @@ class Tier:
         As far as it fits; costs no time.
         """
         for pool, layers, version in zip(self.pools, layers_of_pools, versions, strict=True):
-            for expert in checked.preload(pool.policy, layers, self.keys_per_layer // self.n_versions):
+            for expert in checked.preload(pool.policy, tuple(layers), self.keys_per_layer // self.n_versions):
                 key = expert * self.n_versions + version
                 if pool.used + self.size_of(key) <= pool.capacity:
                     self.take(key, None)

@@ -20,6 +20,22 @@ def take(trace: Trace, tokens: slice | npt.NDArray[np.bool_]) -> Trace:
     return from_arrays(arrays, trace.header, trace.source)
 
 
+def read_only(trace: Trace) -> Trace:
+    """Return the trace with arrays that nobody can write to: runs of a sweep share them.
+
+    They are views, which cannot be made writeable again; the arrays given become read-only too.
+    """
+    return from_arrays(
+        {name: fixed(array) for name, array in arrays_of(trace).items()}, trace.header, trace.source
+    )
+
+
+def fixed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view of an array that is read-only from now on."""
+    array.setflags(write=False)
+    return array.view()
+
+
 def spans(trace: Trace) -> list[slice]:
     """Return where the tokens of each sequence are, in file order."""
     starts = np.flatnonzero(np.diff(trace.sequence, prepend=MISSING)).tolist()
