@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from policies.base import Policy
 from simulator.config.faults import truth_hint
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import InputError, did_you_mean, said
 
 
 def construct(kind: type[Policy], name: str, given: Mapping[str, Any], where: str) -> Policy:
@@ -40,4 +40,4 @@ def construct(kind: type[Policy], name: str, given: Mapping[str, Any], where: st
     try:
         return kind(**checked)
     except ValueError as error:
-        raise InputError(where, f"{name}: {error}") from error
+        raise InputError(where, f"{name}: {said(error)}") from error

@@ -7,6 +7,7 @@ for. Parameters are those of ``__init__``, checked against its annotations.
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from policies import base
 from policies.base import NEEDS, Policy
 from policies.parameters import construct
 from simulator.config.paths import near, no_such_file
-from simulator.errors import InputError, did_you_mean
+from simulator.errors import INTERRUPTS, InputError, did_you_mean, said
 from simulator.trace.core import Trace
 
 GROUP = "moesim.policies"
@@ -133,7 +134,7 @@ def defaults(axis: str, spec: str | Mapping[str, Any]) -> dict[str, Any]:
 
 def check_needs(policy: Policy, trace: Trace, trace_name: str) -> None:
     """Refuse a trace that cannot feed a policy. Errors: InputError (names policy, need and trace)."""
-    _check_declared(policy)
+    check_declared(policy)
     offers = trace.offers()
     lacks = sorted(need for need in policy.needs if need not in offers)
     if lacks:
@@ -143,16 +144,20 @@ def check_needs(policy: Policy, trace: Trace, trace_name: str) -> None:
     policy.check(trace)
 
 
-def _check_declared(policy: Policy) -> None:
-    """Refuse what a class says of itself in another type than it has. Errors: InputError."""
+FLAGS = ("learns_beforehand", "refuses", "shields", "uses_cpu")
+"""What a policy says of itself with True or False."""
+
+
+def check_declared(policy: Policy) -> None:
+    """Refuse what a policy says of itself in another type than it has. Errors: InputError."""
     needs: object = policy.needs
-    if not isinstance(needs, set | frozenset):
+    if not isinstance(needs, set | frozenset) or not all(isinstance(need, str) for need in needs):
         hint = f"a frozenset of {', '.join(sorted(NEEDS))}"
-        raise InputError(named(policy), f"its needs are {needs!r}", hint)
-    for name in ("learns_beforehand", "refuses", "shields", "uses_cpu"):
+        raise InputError(named(policy), f"its needs are {reprlib.repr(needs)}", hint)
+    for name in FLAGS:
         value = getattr(policy, name, False)
         if not isinstance(value, bool):
-            raise InputError(named(policy), f"its {name} is {value!r}", "True or False")
+            raise InputError(named(policy), f"its {name} is {reprlib.repr(value)}", "True or False")
 
 
 def named(policy: Policy) -> str:
@@ -219,8 +224,11 @@ def _find(axis: str, name: str, where: str) -> type[Policy]:
         raise InputError(where, f"{missing.where}: {missing.what}", missing.hint)
     try:
         module = import_module(source) if name in names else _load_file(Path(source))
-    except Exception as error:  # whatever the code of a third party does when it is imported
-        raise InputError(where, f"cannot load {near(source)}: {type(error).__name__}: {error}") from error
+    except INTERRUPTS:
+        raise
+    except BaseException as error:  # whatever the code of a third party does when it is imported
+        fault = f"{type(error).__name__}: {said(error)}".removesuffix(": ")
+        raise InputError(where, f"cannot load {near(source)}: {fault}") from error
     found = vars(module).get(attribute)
     wanted = AXES[axis]
     if not isinstance(found, type) or not issubclass(found, wanted):

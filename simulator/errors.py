@@ -30,6 +30,20 @@ class TerminatedError(SystemExit):
     """SIGTERM: everything unwinds, as on ctrl-C."""
 
 
+INTERRUPTS = (KeyboardInterrupt, TerminatedError)
+"""What ends the whole program, wherever it is raised."""
+
+
+def said(error: BaseException) -> str:
+    """Return what an error says of itself; a user's class may raise instead."""
+    try:
+        return str(error)
+    except INTERRUPTS:
+        raise
+    except BaseException:  # noqa: BLE001 - sys.exit() too
+        return "(it does not say what)"
+
+
 class PolicyError(Exception):
     """A policy that did what it may not: one line that names class and method, and what to look at.
 

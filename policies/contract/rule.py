@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from policies.base import Policy
+from simulator.errors import said
 
 Make = Callable[[], Policy]
 """Makes a new policy, not bound to a run yet."""
@@ -50,6 +51,6 @@ def is_yes_or_no(value: object) -> bool:
 def raised(error: BaseException) -> str:
     """Return what was raised, and where, in one line."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    said = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    words = " ".join(said(error).split())
+    what = f"{type(error).__name__}: {words}" if words else type(error).__name__
     return f"{what} (line {frame.lineno} of {Path(frame.filename).name})"

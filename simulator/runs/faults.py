@@ -10,7 +10,7 @@ from sys import modules
 from types import FrameType
 
 from policies.base import Policy
-from simulator.errors import InputError, PolicyError, TerminatedError, built_in
+from simulator.errors import INTERRUPTS, InputError, PolicyError, built_in, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class RunError(InputError):
 
 def is_failure(error: BaseException) -> bool:
     """Return whether an error ends a run only: what a policy raises does, whatever it is; ctrl-C does not."""
-    if isinstance(error, KeyboardInterrupt | TerminatedError):
+    if isinstance(error, INTERRUPTS):
         return False
     return isinstance(error, Exception) or any(_of_policy(raised) is not None for raised in _chain(error))
 
@@ -50,15 +50,17 @@ def failure(where: str, error: BaseException) -> Failure:
     """Return what to say of an error that ended a run."""
     details = "".join(traceback.format_exception(error))
     if isinstance(error, InputError | PolicyError):
-        return Failure(where, str(error), getattr(error, "ours", False), details)
+        return Failure(where, said(error), getattr(error, "ours", False), details)
     for raised in _chain(error):
-        if (said := _of_policy(raised)) is not None:
-            return Failure(where, said, details=details)
+        if (fault := _of_policy(raised)) is not None:
+            return Failure(where, fault, details=details)
     if isinstance(error, OSError):  # a full disk, say
-        return Failure(where, f"{error.filename or 'the system'}: {error.strerror or error}", details=details)
+        return Failure(
+            where, f"{error.filename or 'the system'}: {error.strerror or said(error)}", details=details
+        )
     last = traceback.extract_tb(error.__traceback__)[-1]
-    said = f"{_named(error)} (line {last.lineno} of {last.filename}): a fault of moesim, please report it"
-    return Failure(where, said, ours=True, details=details)
+    fault = f"{_named(error)} (line {last.lineno} of {last.filename}): a fault of moesim, please report it"
+    return Failure(where, fault, ours=True, details=details)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -95,8 +97,4 @@ def _kind(frame: FrameType) -> type[Policy] | None:
 
 
 def _named(error: BaseException) -> str:
-    try:
-        said = str(error)
-    except Exception:  # noqa: BLE001 - what a user's class does when it is to say what it is
-        said = "(it does not say what)"
-    return " ".join(f"{type(error).__name__}: {said}".removesuffix(": ").split())
+    return " ".join(f"{type(error).__name__}: {said(error)}".removesuffix(": ").split())
