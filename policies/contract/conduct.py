@@ -15,7 +15,8 @@ from policies.contract.asked import Asked, questions
 from policies.contract.rule import BrokenRuleError, Make, raised, shown
 from policies.contract.toy import Run, bound
 from policies.contract.toy_trace import N_EXPERTS, trace
-from simulator.errors import InputError
+from policies.registry import FLAGS
+from simulator.errors import InputError, PolicyError
 from simulator.trace.core import Trace
 
 COLUMNS: Mapping[str, dict[str, Any]] = {
@@ -37,6 +38,25 @@ def check_needs_are_known(make: Make) -> None:
     needs: object = make().needs
     if not isinstance(needs, AbstractSet) or not needs <= NEEDS:
         raise BrokenRuleError(f"words of {sorted(NEEDS)}", shown(needs))
+
+
+def check_flags_are_true_or_false(make: Make) -> None:
+    """What a policy says of itself with True or False is a bool, after ``bind`` too."""
+    for policy in (make(), bound(make, Run(trace()))):
+        for name in FLAGS:
+            if not isinstance(value := getattr(policy, name, False), bool):
+                raise BrokenRuleError(f"True or False in {name}", shown(value))
+
+
+def check_says_that_it_learns_beforehand(make: Make) -> None:
+    """``learns_beforehand`` is True where ``context.popularity`` or ``context.learnt`` is read."""
+    for training in (None, trace(TRAINING)):
+        try:
+            _answers(make, Run(trace(), training))
+        except PolicyError as error:
+            raise BrokenRuleError("learns_beforehand = True", str(error)) from error
+        except Exception:  # noqa: BLE001, S110 - another check says what
+            pass
 
 
 def check_says_what_it_needs(make: Make) -> None:
@@ -120,6 +140,8 @@ def check_assumptions_are_sentences(make: Make) -> None:
 
 RULES = (
     check_needs_are_known,
+    check_says_that_it_learns_beforehand,
+    check_flags_are_true_or_false,
     check_says_what_it_needs,
     check_raises_nothing,
     check_keeps_its_state_to_itself,

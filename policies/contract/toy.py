@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from policies.base import NEVER, Context, Event, Policy
+from policies.beforehand import as_read_by
 from policies.contract.rule import Make
 from policies.precision.fixed import Fixed
 from simulator.trace.core import DECODE, PREFILL, Trace
@@ -93,7 +94,7 @@ def bound(make: Make, run: Run, context: Context | None = None) -> Policy:
     policy.check(run.trace)
     if run.training is not None:
         policy.check_training(run.training)
-    policy.bind(context)
+    policy.bind(as_read_by(policy, context))
     return policy
 
 

@@ -62,16 +62,23 @@ class Hobbit(Precision):
     def bind(self, context: Context) -> None:
         """Take the weights, and settle the thresholds."""
         super().bind(context)
-        trace, learnt = context.trace, context.learnt
+        trace = context.trace
         assert trace is not None
         assert trace.weights is not None
-        assert learnt is not None
         self.experts, self.weights = trace.experts, trace.weights
         self.type = trace.weights.dtype
         published = None if self.shares or not is_mixtral_8x7b(context) else PUBLISHED
         known = self.thresholds or published
-        self.quantiles = () if known else _quantiles(learnt, self.shares or SHARES)
+        self.quantiles = () if known else self._quantiles(context)
         self.high, self.low = self._rounded(np.array(known or self.quantiles or PUBLISHED)).tolist()
+
+    def _quantiles(self, context: Context) -> tuple[float, ...]:
+        """Return the thresholds of what is learnt from; reading that marks no run, see the class."""
+        self.learns_beforehand = True
+        assert context.learnt is not None
+        found = _quantiles(context.learnt, self.shares or SHARES)
+        self.learns_beforehand = False
+        return found
 
     def assumptions(self) -> Sequence[str]:
         """Say where thresholds come from that the paper does not give."""

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from policies.base import Context, Eviction, Partition, Policy
-from policies.registry import check_needs, create
+from policies.beforehand import as_read_by
+from policies.registry import check_declared, check_needs, create
 from simulator.assemble import machine as machines
 from simulator.assemble.costs import Costs, ModelCosts, TraceCosts
 from simulator.assemble.limits import check_limits
@@ -88,7 +89,8 @@ class Run:
             trace, schedule, self.costs, with_mass="gate_weights" in self.needs, growing_cache=grow
         )
         self.future: KnownFuture | None = None
-        self.partition.bind(self.context())
+        self.partition.bind(as_read_by(self.partition, self.context()))
+        check_declared(self.partition)
         self._check_memory()
         check_limits(
             f"hardware {inputs.hardware.name}",
@@ -257,7 +259,8 @@ class Run:
             tiers.append(Tier(name, pools, size_of, stride, n))
             told.append(pools)
         for i, policy in enumerate(bound):
-            policy.bind(replace(context, seed=seed + i))  # pools draw independently
+            policy.bind(as_read_by(policy, replace(context, seed=seed + i)))  # pools draw independently
+            check_declared(policy)  # bind may settle whether it learns beforehand
         for tier, pools in zip(tiers, told, strict=True):
             tier.preload(
                 [layers for _, layers, _ in pools], [min(versions, default=0) for _, _, versions in pools]

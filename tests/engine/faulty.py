@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections import OrderedDict
+from dataclasses import replace
 
 import numpy as np
 
@@ -308,3 +311,114 @@ class NeedsAWord(LRU):
 
 class RefusesInWords(LRU):
     refuses = "no"
+
+
+class ClearsLayers(LRU):
+    def preload(self, layers):
+        layers.clear()
+        return []
+
+
+class SortsPredictions(Hobbit):
+    def foreseen(self, experts, weights, layer):
+        experts[0].sort()
+        return super().foreseen(experts, weights, layer)
+
+
+class Unlocks(LRU):
+    def bind(self, context):
+        super().bind(context)
+        context.trace.experts.setflags(write=True)
+
+
+class Halves(LRU):
+    learns_beforehand = True
+
+    def bind(self, context):
+        super().bind(context)
+        context.popularity //= 2
+
+
+class ExitsWhenMade(LRU):
+    def __init__(self):
+        sys.exit(0)
+
+
+class Leaves(LRU):
+    def victim(self, blocked):
+        raise GeneratorExit
+
+
+class ExitsInWords(LRU):
+    def victim(self, blocked):
+        raise QuittingError
+
+
+class QuittingError(Exception):
+    def __str__(self):  # noqa: PLE0307 - the bug
+        sys.exit(0)
+
+
+class RefusesItself(LRU):
+    def __init__(self):
+        raise UnsaidError
+
+
+class UnsaidError(ValueError):
+    def __str__(self):
+        raise RuntimeError
+
+
+class NeedsANumber(LRU):
+    needs = frozenset({7})
+
+
+class ShieldsInWords(Wishful):
+    shields = "no"
+
+
+class LearnsInWords(LRU):
+    learns_beforehand = "false"
+
+
+class LearnsInWordsLater(LRU):
+    def bind(self, context):
+        super().bind(context)
+        self.learns_beforehand = "false"
+
+
+class PopularUnsaid(LRU):
+    def preload(self, layers):
+        return [int(self.context.popularity[layers[0]].argmax())]
+
+
+class LearntUnsaid(LRU):
+    def bind(self, context):
+        super().bind(context)
+        self.known = context.learnt.experts
+
+
+class PopularSaidLater(LRU):
+    """Says it in ``bind``, before it reads."""
+
+    def bind(self, context):
+        super().bind(context)
+        self.learns_beforehand = True
+        self.known = context.popularity.sum() + len(context.learnt.experts)
+
+
+class Reseeds(LRU):
+    """Hands a context of its own to another policy, and reads nothing that it may not."""
+
+    def bind(self, context):
+        super().bind(replace(context, seed=context.seed + 1))
+
+
+class Terminated(LRU):
+    def victim(self, blocked):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Interrupted(LRU):
+    def victim(self, blocked):
+        os.kill(os.getpid(), signal.SIGINT)

@@ -57,6 +57,41 @@ OTHERS = {
     ),
     "Exits": (["policies.eviction=%s"], r"Exits.victim raised SystemExit: 0 \(line \d+ of mine.py\)"),
     "Unspeakable": (["policies.eviction=%s"], r"Unspeakable.victim raised Speechless: \(it does not say"),
+    "ClearsLayers": (["policies.eviction=%s"], r"ClearsLayers.preload raised AttributeError: 'tuple' object"),
+    "SortsPredictions": (
+        ["policies.precision=%s", *TWO, "policies.prefetch=gate-lookahead"],
+        r"SortsPredictions.foreseen raised AttributeError: 'tuple' object",
+    ),
+    "Unlocks": (["policies.eviction=%s"], r"Unlocks.bind raised ValueError: cannot set WRITEABLE flag"),
+    "Halves": (["policies.eviction=%s"], r"Halves.bind raised ValueError: .*read-only \(line \d+ of mine"),
+    "ExitsWhenMade": (["policies.eviction=%s"], r"ExitsWhenMade.__init__ raised SystemExit: 0 \(line \d+"),
+    "Leaves": (["policies.eviction=%s"], r"Leaves.victim raised GeneratorExit \(line \d+ of mine.py\)"),
+    "ExitsInWords": (
+        ["policies.eviction=%s"],
+        r"ExitsInWords.victim raised QuittingError: \(it does not say",
+    ),
+    "RefusesItself": (["policies.eviction=%s"], r"mine.py:RefusesItself: \(it does not say what\)"),
+    "NeedsANumber": (
+        ["policies.eviction=%s"],
+        r"NeedsANumber: its needs are frozenset\(\{7\}\); a frozenset",
+    ),
+    "ShieldsInWords": (["policies.prefetch=%s"], r"ShieldsInWords: its shields is 'no'; True or False"),
+    "LearnsInWords": (
+        ["policies.eviction=%s"],
+        r"LearnsInWords: its learns_beforehand is 'false'; True or Fa",
+    ),
+    "LearnsInWordsLater": (
+        ["policies.eviction=%s"],
+        r"LearnsInWordsLater: its learns_beforehand is 'false'; True",
+    ),
+    "PopularUnsaid": (
+        ["policies.eviction=%s"],
+        r"PopularUnsaid.learns_beforehand is False, but it reads context.popularity: set learns_before",
+    ),
+    "LearntUnsaid": (
+        ["policies.eviction=%s"],
+        r"LearntUnsaid.learns_beforehand is False, but it reads context.learnt: set learns_beforehand = ",
+    ),
     "NeedsAWord": (["policies.eviction=%s"], r"NeedsAWord: its needs are 'future'; a frozenset of future"),
     "RefusesInWords": (["policies.eviction=%s"], r"RefusesInWords: its refuses is 'no'; True or False"),
     "CannotStart": (["policies.eviction=%s"], r"CannotStart.__init__ raised RuntimeError: no way \(line"),
@@ -231,6 +266,47 @@ def test_a_lower_tier_that_takes_what_leaves_the_upper_one_is_checked(
     for tiers in ("inclusive", "exclusive"):
         said = stopped(moesim, folder, tmp_path / "o", *lower, f"runtime.tiers={tiers}")
         assert re.search(r"event \d+, cpu tier\): does on_evict forget it", said), said
+
+
+@pytest.mark.parametrize("name", ["PopularSaidLater", "Reseeds"])
+def test_a_policy_that_says_what_it_reads_runs(
+    moesim: Command, folder: Path, tmp_path: Path, name: str
+) -> None:
+    for who, policy in (("theirs", "lru"), ("mine", f"{folder}/mine.py:{name}")):
+        sets = words(folder, f"policies.eviction={policy}")
+        assert moesim("run", *sets, "--out", tmp_path / who, "--jobs", 1)[0] == 0
+    mine, theirs = (pd.read_csv(tmp_path / who / "summary.csv") for who in ("mine", "theirs"))
+    same = ["tokens_per_second", "hit_rate"]
+    pd.testing.assert_frame_equal(mine[same], theirs[same])
+    assert mine["knows_future"].tolist() == [name == "PopularSaidLater"]
+
+
+def test_a_file_that_exits_is_a_fault_too(moesim: Command, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "exits.py").write_text("import sys\nsys.exit(0)\n")
+    said = stopped(moesim, folder, tmp_path / "o", f"policies.eviction={tmp_path}/exits.py:LRU")
+    assert re.search(r"cannot load .*exits.py: SystemExit: 0\n", said), said
+
+
+@pytest.mark.parametrize(("name", "status"), [("Terminated", 143), ("Interrupted", 130)])
+@every_place
+def test_a_signal_in_a_policy_is_no_fault_of_its_own(
+    moesim: Command, folder: Path, tmp_path: Path, name: str, status: int, place: list[str]
+) -> None:
+    sets = words(folder, f"policies.eviction={folder}/mine.py:{name}", *place)
+    ended, said = moesim("run", *sets, "--out", tmp_path / "o", "--jobs", 1)
+    assert (ended, said) == (status, "interrupted: what is finished is kept, --resume goes on\n")
+
+
+def test_a_policy_that_writes_in_the_trace_leaves_the_next_run_as_it_is(
+    moesim: Command, folder: Path, tmp_path: Path
+) -> None:
+    both = f"sweep={{grid: {{policies.eviction: ['{folder}/mine.py:Flattens', lru]}}}}"
+    status, _ = moesim("run", *words(folder, both), "--out", tmp_path / "both", "--jobs", 1, "--keep-going")
+    assert status == 1
+    assert moesim("run", *words(folder), "--out", tmp_path / "alone", "--jobs", 1)[0] == 0
+    after, alone = (pd.read_csv(tmp_path / one / "summary.csv") for one in ("both", "alone"))
+    same = ["tokens_per_second", "hit_rate", "gate_mass_high"]
+    pd.testing.assert_frame_equal(after[same], alone[same])
 
 
 @every_place

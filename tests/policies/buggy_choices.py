@@ -115,7 +115,27 @@ class WritesInTheTrace(PreviousToken):
         return super().wishes(event, resident)
 
 
+class ForcesTheTrace(PreviousToken):
+    def wishes(self, event, resident):
+        own = self.context.trace.experts.base
+        own.setflags(write=True)
+        own[0, 0] = 7
+        return super().wishes(event, resident)
+
+
+class ShieldsInWords(PreviousToken):
+    shields = "no"
+
+
+class LearnsInWordsLater(PreviousToken):
+    def bind(self, context):
+        super().bind(context)
+        self.learns_beforehand = "false"
+
+
 class CountsInTheContext(PreviousToken):
+    learns_beforehand = True
+
     def wishes(self, event, resident):
         self.context.popularity[0, 0] += 1
         return super().wishes(event, resident)
