@@ -3,8 +3,9 @@
 An expert's key is ``moe_layer * n_experts + expert``. A version of it (an object at one
 precision) has the key ``expert_key * n_versions + version``; with one precision the two are equal.
 Tiers own bytes, pins and residency, and what a policy returns is checked (``engine/checked.py``): an
-answer that breaks what is written here stops the run. Keys may be ints of Python or of NumPy. A policy's
-``__init__`` signature is its parameter schema; ``bind`` gives it the run's context afterwards.
+answer that breaks what is written here stops the run. What a policy is given cannot be changed. Keys
+may be ints of Python or of NumPy. A policy's ``__init__`` signature is its parameter schema; ``bind``
+gives it the run's context afterwards.
 
 Life of an eviction policy in one demand event: ``on_use(keys)`` with every key that the event
 demanded (resident or not) in order of last occurrence, after which the policy counts all of them
@@ -125,7 +126,7 @@ class Policy:
     """Whether it takes what it knows from ``context.learnt`` or ``popularity``; ``bind`` may settle it.
 
     Where the experiment gives nothing else to learn from, these are the tokens that are replayed: the run
-    then knows the future, and nothing ranks it.
+    then knows the future, and nothing ranks it. Without it, reading them is an error.
     """
 
     def assumptions(self) -> Sequence[str]:

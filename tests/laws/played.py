@@ -73,9 +73,17 @@ def machine(name: str) -> HardwareProfile:
 
 
 def play(
-    case: Case, *, hardware: HardwareProfile | None = None, trace: Trace | None = None, **settings: Any
+    case: Case,
+    *,
+    hardware: HardwareProfile | None = None,
+    trace: Trace | None = None,
+    training: Trace | None = None,
+    **settings: Any,
 ) -> Outcome:
-    """Play a case; ``hardware`` and ``trace`` replace its own, ``settings`` are the experiment's sections."""
+    """Play a case; ``hardware`` and ``trace`` replace its own, ``settings`` are the experiment's sections.
+
+    ``training`` is what policies learn from beforehand, if anything.
+    """
     memory: dict[str, Any] = {"gpu_expert_cache": {"fraction": 0.25}}
     if case.dram is not None:
         memory["cpu_expert_cache"] = {"fraction": case.dram}
@@ -91,7 +99,7 @@ def play(
     }
     experiment = Experiment.model_validate(with_system(data, "law"))
     profile = hardware or machine(case.machine)
-    run = Run(Inputs(experiment, load_model("olmoe-1b-7b"), profile, trace or recorded(), 0))
+    run = Run(Inputs(experiment, load_model("olmoe-1b-7b"), profile, trace or recorded(), 0, training))
     records: list[Record] = []
 
     def keep(_pass: Pass, record: Record) -> None:

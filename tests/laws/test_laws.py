@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 
 import pytest
 
 from simulator.errors import InputError
 from simulator.experiment.systems import system_names
+from simulator.trace.parquet import read_trace
+from simulator.trace.parts import spans, split
 from tests.laws.played import (
     Case,
     Outcome,
@@ -24,6 +27,7 @@ from tests.laws.played import (
     with_link,
     with_other_ids,
 )
+from tests.places import ROOT
 
 GPU, UNIFIED = "rtx4090-pcie4", "jetson-agx-orin-32gb"
 WHOLE = os.environ.get("MOESIM_LAWS") == "all"
@@ -142,3 +146,24 @@ def test_labels_bytes_and_stalls_add_up(case: Case) -> None:
     outputs = run.link_bytes["gpu_to_cpu"] if on_cpu else 0  # as many bytes as went down to the CPU
     prefetched = run.link_bytes["cpu_to_gpu" if case.machine == GPU else "ssd_to_gpu"] - demand - outputs
     assert 0 <= prefetched <= run.started * size
+
+
+def test_on_a_tiny_run_a_free_ssd_lets_a_prefetch_go_before_hobbits_misses() -> None:
+    """docs/background/laws.md says by how much: on the quickstart's machine and what it replays."""
+    machine_name, every = "rtx3060-12gb-pcie4", read_trace(ROOT / "traces" / "olmoe-mini.parquet")
+    learnt, replayed = split(every, ceil(len(spans(every)) / 4))
+
+    def decoding(tokens: int, dram: float | None) -> int:
+        hardware = machine(machine_name) if dram is None else with_free_ssd(machine(machine_name))
+        outcome = play(
+            Case("hobbit", machine_name, 4, dram),
+            hardware=hardware,
+            trace=replayed,
+            training=learnt,
+            workload={"batch_size": 4, "max_sequences": 4, "max_decode_tokens": tokens},
+            memory={"gpu_expert_cache": {"fraction": 0.5}},
+        )
+        return sum(record.end_ns - record.start_ns for record in outcome.records[-tokens:])
+
+    assert decoding(4, 1.0) / decoding(4, None) == pytest.approx(1.014, abs=0.001)
+    assert decoding(16, 1.0) / decoding(16, None) == pytest.approx(1.007, abs=0.001)
