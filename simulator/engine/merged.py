@@ -2,9 +2,9 @@
 
 Reason: with one fixed-rate serial link, nothing speculative, nothing on the CPU and room for every
 demand, arrivals are known in closed form when they are asked for. Then a layer step needs no event
-calendar. It is many times as fast as ``player``: benchmarks/ measures both, README.md has the rates. It
-computes what ``player`` computes, to the nanosecond (tests/engine/). Whatever does not qualify goes to
-``player``.
+calendar. It is many times as fast as ``player``: benchmarks/ measures both, and
+docs/background/performance.md has the rates. It computes what ``player`` computes, to the nanosecond
+(tests/engine/). Whatever does not qualify goes to ``player``.
 """
 
 from __future__ import annotations

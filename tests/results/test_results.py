@@ -58,6 +58,7 @@ def test_what_the_design_promises_is_there(swept: Path) -> None:
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["seeds"] == [0, 1]
     assert [line.split(" ")[0] for line in manifest["inputs"]] == ["hardware", "model", "trace"]
+    assert (manifest["git_commit"] is not None) == (ROOT / ".git").exists()
     configs = list(yaml.safe_load_all((out / "config.resolved.yaml").read_text()))
     assert [config["sweep"]["seeds"] for config in configs] == [[0], [1]] * 6
     assert configs[2]["policies"]["eviction"] == "lru"
