@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,17 +16,15 @@ LONGEST = 100
 def whole(out: Path) -> Iterator[Path]:
     """Give an empty file that takes the place of ``out`` when the block ends well, else is removed.
 
-    It reaches the disk before it is renamed. What a killed process leaves ends in ``.partial``.
-    Errors: OSError.
+    It reaches the disk before it is renamed, and who may read it is for the user's umask to say. What a
+    killed process leaves ends in ``.partial``. Errors: OSError.
     """
-    handle, name = tempfile.mkstemp(".partial", f".{out.name[:LONGEST]}.", out.parent)
-    os.close(handle)
-    aside = Path(name)
+    aside = out.with_name(f".{out.name[:LONGEST]}.{secrets.token_hex(4)}.partial")
+    aside.touch(exist_ok=False)
     try:
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
-        aside.chmod(0o644)
         aside.replace(out)
     finally:
         aside.unlink(missing_ok=True)
