@@ -59,6 +59,7 @@ class Decision:
     pinned: list[int] = field(default_factory=list)
     substitutes: set[int] = field(default_factory=set)
     evicted_bytes: int = 0
+    evictions: int = 0
     found_in_dram: int = 0
 
 
@@ -106,9 +107,10 @@ class Decider:
             (decision.hits if how is HIT else decision.late).append(key)
             self.loader.speculation.used(key)
         self._place(event, missed, demand, record, decision)
-        before = top.evicted_bytes
+        evictions, evicted_bytes = top.evictions, top.evicted_bytes
         self._claim_space(event, missed, decision)
-        decision.evicted_bytes = top.evicted_bytes - before
+        decision.evictions = top.evictions - evictions
+        decision.evicted_bytes = top.evicted_bytes - evicted_bytes
         decision.fetch = checked.asked_in_order(policies.order, event, decision.fetch)
         record.demand_bytes += sum(top.size_of(key) for key in decision.fetch)
         return decision

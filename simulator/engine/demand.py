@@ -8,15 +8,43 @@ from dataclasses import dataclass, field
 from policies.base import Event
 
 
+@dataclass(frozen=True, slots=True)
+class Launches:
+    """What it costs to launch a pass's work, in ns; lists have one entry a MoE layer (docs/timing.md §11).
+
+    All but ``experts_start_ns`` is the host's time: of each dense item, of the experts of a step together,
+    of one expert. ``experts_start_ns`` is the main unit's, once a step. ``seen``: the host waits for routing.
+    """
+
+    prologue_ns: int
+    epilogue_ns: int
+    before_ns: Sequence[int]
+    after_ns: Sequence[int]
+    experts_ns: Sequence[int]
+    expert_ns: Sequence[int]
+    combine_ns: Sequence[int]
+    experts_start_ns: Sequence[int]
+    seen: Sequence[bool]
+
+    def of(self, item: str, layer: int) -> int:
+        """Return the issue of an item that is done once a layer, or (layer -1) once a pass."""
+        ns = getattr(self, item)
+        return int(ns if layer < 0 else ns[layer])
+
+
 @dataclass(slots=True)
 class PassCosts:
-    """Dense work of one pass in ns; lists have one entry a MoE layer (docs/timing.md §3)."""
+    """Dense work of one pass in ns; lists have one entry a MoE layer (docs/timing.md §3).
+
+    ``launches``: None where they cost nothing.
+    """
 
     prologue_ns: int
     epilogue_ns: int
     before_ns: Sequence[int]
     after_ns: Sequence[int]
     combine_ns: Sequence[int]
+    launches: Launches | None = None
 
 
 @dataclass(slots=True)
@@ -73,6 +101,7 @@ class Record:
     expert_ns: int = 0
     cpu_wait_ns: int = 0
     overhead_ns: int = 0
+    host_ns: int = 0
     stall_ns: list[int] = field(default_factory=list)
     busy_ns: list[int] = field(default_factory=list)
     busy_cpu_ns: int = 0

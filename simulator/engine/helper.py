@@ -8,6 +8,9 @@ from collections.abc import Callable
 from simulator.engine.observe import Observer
 from simulator.engine.plan import NS_PER_S, ceil_div
 
+NOBODY = -1
+"""The key of work that is no expert's: what a group's operations cost in themselves."""
+
 
 class Group:
     """CPU-placed experts of a layer step: (key, ns alone, bytes read); ``done`` once outputs are back."""

@@ -20,7 +20,7 @@ from policies.prefetch.none import NoPrefetch
 from policies.routing.as_recorded import AsRecorded
 from simulator.engine import checked
 from simulator.engine.demand import Pass, Record
-from simulator.engine.plan import MachinePlan, Overhead, RuntimePlan, move_ns
+from simulator.engine.plan import HostPlan, MachinePlan, Overhead, RuntimePlan, move_ns
 from simulator.engine.player import Player
 
 PLAIN = {
@@ -70,6 +70,7 @@ class MergedPlayer:
             and not player.top.observers
             and not any(pool.policy.refuses for pool in player.top.pools)
             and all(type(pool.policy).residency is Eviction.residency for pool in player.top.pools)
+            and runtime.host == HostPlan()
             and runtime.overhead == Overhead(pass_ns=runtime.overhead.pass_ns, when=runtime.overhead.when)
             and all(type(getattr(policies, axis)) is plain for axis, plain in PLAIN.items())
         )
@@ -80,6 +81,7 @@ class MergedPlayer:
         pools = [versions[0] for versions in top.pools_of_layer]
         if (
             p.tokens is not None
+            or p.costs.launches is not None
             or player.watch is not None
             or player.observer is not None
             or any(len(keys) * self.sizes[i] > pools[i].capacity for i, keys in enumerate(p.demands))

@@ -70,6 +70,23 @@ class Overhead:
 
 
 @dataclass(frozen=True, slots=True)
+class HostPlan:
+    """What the host thread's work costs beside launches, in ns; docs/timing.md §11.
+
+    ``copy_ns`` is of all calls that one expert's transfer needs; ``blocking``: copies hold the host up.
+    """
+
+    round_trip_ns: int = 0
+    lookup_ns: int = 0
+    miss_ns: int = 0
+    evict_ns: int = 0
+    copy_ns: int = 0
+    activations_ns: int = 0
+    group_ns: int = 0
+    blocking: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RuntimePlan:
     """How the inference engine moves and computes experts; docs/timing.md §4 and §5."""
 
@@ -82,6 +99,7 @@ class RuntimePlan:
     host_staging_chunks: int = 8
     exclusive: bool = False
     overhead: Overhead = field(default_factory=Overhead)
+    host: HostPlan = field(default_factory=HostPlan)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from simulator.engine import checked
 from simulator.engine.decide import Decider, Decision
 from simulator.engine.demand import Pass, Record
 from simulator.engine.fabric import Fabric
-from simulator.engine.helper import Group
+from simulator.engine.helper import NOBODY, Group
+from simulator.engine.host import Host
 from simulator.engine.jobs import Transfer
 from simulator.engine.link import Link
 from simulator.engine.loader import Load, Loader
@@ -66,6 +67,7 @@ class Player:
         self.decider = decider
         self.costs = costs
         self.runtime = runtime
+        self.host = Host(runtime.host)
         self.n_versions = n_versions
         self.keys_per_layer = loader.top.keys_per_layer
         self.prefetch = decider.policies.prefetch
@@ -87,24 +89,25 @@ class Player:
             busy_cpu_ns=-helper.busy_until(self.now),
         )
         costs = p.costs
+        self.host.start(self.now, costs.launches)
         self._busy(record, "overhead_ns", self.runtime.overhead.pass_ns)
-        self._busy(record, "dense_ns", costs.prologue_ns)
+        self._dense(record, costs.prologue_ns, "prologue_ns")
         for layer, keys in enumerate(p.demands):
             self.layer = layer
-            self._busy(record, "dense_ns", costs.before_ns[layer])
+            self._dense(record, costs.before_ns[layer], "before_ns")
             pinned: list[int] = []
             if keys:
                 pinned = self._step(p, layer, record)
             else:
-                self._busy(record, "dense_ns", costs.after_ns[layer])
+                self._dense(record, costs.after_ns[layer], "after_ns")
             self._combine(layer, len(p.demands), record)
-            self._busy(record, "dense_ns", costs.combine_ns[layer])
+            self._dense(record, costs.combine_ns[layer], "combine_ns")
             if pinned:
                 self.fabric.advance(self.now)
                 for key in pinned:
                     self.top.unpin(key)
         self.layer = -1
-        self._busy(record, "dense_ns", costs.epilogue_ns)
+        self._dense(record, costs.epilogue_ns, "epilogue_ns")
         self.fabric.advance(self.now)
         record.end_ns = self.now
         for i, link in enumerate(links):
@@ -122,6 +125,22 @@ class Player:
             if self.observer is not None:
                 self.observer.computed(label.removesuffix("_ns"), start, self.now, self.layer, key)
 
+    def _dense(self, record: Record, ns: int, item: str) -> None:
+        """Do a dense item, once the host has issued it."""
+        if self.host.launches is not None:
+            self._await_host(record, self.host.issued(self.host.launches.of(item, self.layer)))
+        self._busy(record, "dense_ns", ns)
+
+    def _await_host(self, record: Record, until: int) -> None:
+        if until > self.now:
+            self._busy(record, "host_ns", until - self.now)
+
+    def _call(self, record: Record, ns: int) -> None:
+        """Have the host make calls, and follow the fabric to their end."""
+        if ns:
+            self._await_host(record, self.host.called(self.now, ns))
+            self.fabric.advance(self.now)
+
     def _wait(self, label: str, key: int | None = None) -> int:
         """Follow the fabric to its present time; return how long that was."""
         start, self.now = self.now, self.fabric.now
@@ -132,6 +151,10 @@ class Player:
     # -- one layer step ---------------------------------------------------------------------------
 
     def _step(self, p: Pass, layer: int, record: Record) -> list[int]:
+        host = self.host
+        if host.sees(layer):
+            host.waited(self.now)
+            self._await_host(record, host.issued(host.plan.round_trip_ns))
         self.fabric.advance(self.now)
         event = p.event(layer)
         decision = self.decider.decide(event, record)
@@ -147,13 +170,14 @@ class Player:
         if self.runtime.overhead.when == "before":
             self._busy(record, "overhead_ns", overhead)
             self.fabric.advance(self.now)
+        self._call(record, host.books(decision))
         self.loader.queue_write_backs()
-        self._send_to_cpu(event, decision, len(p.demands))
-        self.loader.queue([step.loads[key] for key in decision.fetch if key not in step.held_back])
-        self._queue_wishes(event, decision, wishes)
+        self._send_to_cpu(event, decision, len(p.demands), record)
+        self._queue([step.loads[key] for key in decision.fetch if key not in step.held_back], record)
+        self._queue_wishes(event, decision, wishes, record)
         if self.runtime.overhead.when == "beside":
             self._busy(record, "overhead_ns", overhead)
-        self._busy(record, "dense_ns", p.costs.after_ns[layer])
+        self._dense(record, p.costs.after_ns[layer], "after_ns")
         self._compute(decision, step, record)
         self.step = None
         return decision.pinned
@@ -194,11 +218,24 @@ class Player:
             + move_ns(decision.evicted_bytes, o.evict_bytes_per_s)
         )
 
-    def _queue_wishes(self, event: Event, decision: Decision, wishes: Sequence[Wish]) -> None:
+    def _queue(self, loads: Sequence[Load], record: Record) -> None:
+        """Queue demand transfers as their calls end: one after another, or by matrix all together."""
+        copy_ns = self.host.plan.copy_ns
+        if copy_ns == 0 or self.runtime.parts_order == "matrix":
+            self._call(record, copy_ns * len(loads))
+            self.loader.queue(loads)
+            return
+        for load in loads:
+            self._call(record, copy_ns)
+            self.loader.queue([load])
+
+    def _queue_wishes(self, event: Event, decision: Decision, wishes: Sequence[Wish], record: Record) -> None:
         demanded = set(decision.pinned)
+        speculation = self.loader.speculation
         for wish in wishes:
-            if wish.key not in demanded:
-                self.loader.speculation.prefetch(wish.key, event.index + wish.layer)
+            if wish.key not in demanded and speculation.lacks(wish.key):
+                self._call(record, self.host.plan.copy_ns)
+                speculation.prefetch(wish.key, event.index + wish.layer)
 
     # -- experts on the main unit -----------------------------------------------------------------
 
@@ -215,6 +252,10 @@ class Player:
         layer, n = decision.event.layer, self.n_versions
         ns = {key: self.costs.expert_ns(layer, key % n, tokens) for key, tokens in decision.serve.items()}
         by_layer, in_order = self.runtime.overlap == "layer", self.runtime.overlap == "in_order"
+        launches = self.host.launches
+        start_ns, issue_ns = (
+            (launches.experts_start_ns[layer], launches.experts_ns[layer]) if launches else (0, 0)
+        )
         for stage in range(step.stages):
             hits, ready, pending = deque(decision.hits), step.ready[stage], set(step.order)
             batch: deque[int] = deque()  # what runs without waiting
@@ -245,10 +286,13 @@ class Player:
                 key = batch.popleft()
                 pending.discard(key)
                 share = ns[key] // step.stages + (stage < ns[key] % step.stages)
-                self._busy(record, "expert_ns", share, key)
+                if launches and stage == 0:
+                    self._await_host(record, self.host.issued(issue_ns + launches.expert_ns[layer]))
+                self._busy(record, "expert_ns", start_ns + share, key)
+                start_ns = issue_ns = 0
                 if stage == step.stages - 1 and key in step.streamed and step.held_back:
                     self.fabric.advance(self.now)
-                    self.loader.queue([step.loads[step.held_back.popleft()]])
+                    self._queue([step.loads[step.held_back.popleft()]], record)
 
     def _idle(self, step: Step, stage: int, awaited: set[int], record: Record) -> None:
         """Let time pass to the next completion: a stall on the link that the first awaited expert is on."""
@@ -259,12 +303,15 @@ class Player:
             raise RuntimeError(msg)
         waited = self._wait(f"stall_{link.plan.name}", first)
         record.stall_ns[self.fabric.links.index(link)] += waited
+        if self.host.plan.blocking:
+            self.host.waited(self.now)
 
     # -- experts on the CPU -----------------------------------------------------------------------
 
-    def _send_to_cpu(self, event: Event, decision: Decision, n_layers: int) -> None:
+    def _send_to_cpu(self, event: Event, decision: Decision, n_layers: int, record: Record) -> None:
         if not decision.cpu:
             return
+        self._call(record, self.host.plan.activations_ns)
         work = [
             (
                 key,
@@ -273,6 +320,8 @@ class Player:
             )
             for key, tokens, _ in decision.cpu
         ]
+        if self.host.plan.group_ns:
+            work.insert(0, (NOBODY, self.host.plan.group_ns, 0))
         defer = min(defer for _, _, defer in decision.cpu)
         n_bytes = self.costs.activation_bytes * sum(tokens for _, tokens, _ in decision.cpu)
         group = Group(work, n_bytes, min(event.layer + defer, n_layers - 1))
@@ -281,7 +330,7 @@ class Player:
 
     def _computed(self, group: Group, key: int) -> None:
         """An expert was computed on the CPU; after the last one of its group the outputs go back."""
-        if self.loader.host is not None:
+        if self.loader.host is not None and key != NOBODY:
             self.loader.host.unpin(key)
         if group.todo == 0:
             self._carry(self.loader.up, group.n_bytes, lambda: setattr(group, "done", True))
@@ -305,4 +354,5 @@ class Player:
         while not all(group.done for group in due):
             self.fabric.step()
             record.cpu_wait_ns += self._wait("cpu_wait")
+            self.host.waited(self.now)
         self.groups = [group for group in self.groups if not group.done]

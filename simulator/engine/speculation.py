@@ -51,10 +51,12 @@ class Speculation:
             self.books.unused += 1
             self.wasted.append(fresh)
 
+    def lacks(self, key: int) -> bool:
+        """Return whether a key is neither there, nor on its way, nor queued."""
+        return key not in self.loader.top.pool(key) and key not in self.queued
+
     def prefetch(self, key: int, for_event: int) -> None:
-        """Queue a prefetch unless the key is there, on its way or queued already."""
-        if key in self.loader.top.pool(key) or key in self.queued:
-            return
+        """Queue a prefetch of a key that is lacking."""
         hops, waits_for = self.loader.route(key)
         transfer = Transfer(
             key, hops, demand=False, landed=self.loader.landed, begin=self._begin, for_event=for_event
