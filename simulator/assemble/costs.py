@@ -1,9 +1,8 @@
 """What compute costs: a roofline per operation, in whole nanoseconds (docs/design.md, Costs of compute).
 
-An operation on t tokens takes ``max(flops / rate, bytes / bandwidth) + launches x launch``, each
-quotient rounded up once. Rates are the profile's, efficiencies included. Weights are read once a
-pass, whatever t is. The number of kernel launches of each operation is an assumption, the same
-for every model: see ``LAUNCHES``.
+An operation on t tokens takes ``max(flops / rate, bytes / bandwidth)``, each quotient rounded up once, and
+what its kernel launches take on the main unit (``code``). Rates are the hardware profile's, or the software's
+share of the data sheet's. Weights are read once a pass, whatever t is.
 """
 
 from __future__ import annotations
@@ -13,16 +12,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 
-from simulator.engine.demand import PassCosts
+from simulator.assemble.code import Code
+from simulator.engine.demand import Launches, PassCosts
 from simulator.engine.plan import NS_PER_S, ceil_div
 from simulator.machine.hardware import ComputeUnit
 from simulator.model.precision import BITS
 from simulator.model.spec import ModelSpec
 from simulator.trace.sizes import TraceModel
 
-LAUNCHES = {"attention": 4, "gate": 2, "expert": 3, "shared": 3, "dense_ffn": 3, "embedding": 1, "head": 2}
-"""Kernel launches per operation (assumed: one a matrix product, attention fused with its projections)."""
-
+PLAIN = ("fp32", "fp16", "bf16")  # what is computed with as it is stored
 KV_BYTES = 2  # fp16
 ACTIVATION_BYTES = 2  # fp16
 MIX_BITS = {
@@ -31,11 +29,9 @@ MIX_BITS = {
 ASSUMED_BITS = Fraction(9, 2)  # of a trace that does not name its precision
 
 
-def roofline_ns(unit: ComputeUnit, flops: int, n_bytes: int, launches: int) -> int:
-    """Return how long an operation takes on a unit."""
-    compute = ceil_div(flops * NS_PER_S, unit.effective_flops_per_s)
-    memory = ceil_div(n_bytes * NS_PER_S, unit.effective_bytes_per_s)
-    return max(compute, memory) + launches * unit.launch.value
+def roofline_ns(flops: int, flops_per_s: int, n_bytes: int, bytes_per_s: int) -> int:
+    """Return how long an operation takes at the rates that it reaches, once it has started."""
+    return max(ceil_div(flops * NS_PER_S, flops_per_s), ceil_div(n_bytes * NS_PER_S, bytes_per_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +50,8 @@ class Span:
 class ModelCosts:
     """Costs of a described model on a machine; ``precisions`` are the experts' versions, main first."""
 
-    def __init__(
-        self, spec: ModelSpec, main: ComputeUnit, helper: ComputeUnit | None, precisions: Sequence[str]
-    ) -> None:
-        self.spec, self.main, self.helper, self.precisions = spec, main, helper, tuple(precisions)
+    def __init__(self, spec: ModelSpec, code: Code, precisions: Sequence[str]) -> None:
+        self.spec, self.code, self.precisions = spec, code, tuple(precisions)
         self.activation_bytes = spec.hidden * ACTIVATION_BYTES
         self.sizes = tuple(spec.expert_bytes_by_layer(p) for p in precisions)
         self.expert_ns = cache(self._expert_ns)
@@ -70,33 +64,45 @@ class ModelCosts:
             last = layer
         self.dense_only_after = list(range(last + 1, spec.n_model_layers))
 
-    def _expert(self, unit: ComputeUnit, layer: int, version: int, tokens: int) -> int:
+    def _expert(self, unit: ComputeUnit, bytes_per_s: int, layer: int, version: int, tokens: int) -> int:
         n_bytes = self.sizes[version][layer]
-        ns = roofline_ns(unit, 2 * self.spec.expert_params * tokens, n_bytes, LAUNCHES["expert"])
-        if unit.dequantise_bandwidth is not None and self.precisions[version] not in ("fp32", "fp16", "bf16"):
+        flops = 2 * self.spec.expert_params * tokens
+        ns = roofline_ns(flops, unit.effective_flops_per_s, n_bytes, bytes_per_s)
+        if unit.dequantise_bandwidth is not None and self.precisions[version] not in PLAIN:
             ns += ceil_div(n_bytes * NS_PER_S, unit.dequantise_bandwidth.value)
         return ns
 
     def _expert_ns(self, layer: int, version: int, tokens: int) -> int:
         """Return the time of one expert on the main unit."""
-        return self._expert(self.main, layer, version, tokens)
+        precision, code = self.precisions[version], self.code
+        ns = self._expert(code.main, code.expert_bytes_per_s(precision), layer, version, tokens)
+        if precision not in PLAIN:
+            ns += code.unpack_ns(self.spec.expert_params)
+        return ns + code.start_ns(code.kernels.expert)
 
     def _cpu_expert_ns(self, layer: int, version: int, tokens: int) -> int:
         """Return the time of one expert on the CPU, alone."""
-        assert self.helper is not None
-        return self._expert(self.helper, layer, version, tokens)
+        code = self.code
+        assert code.helper is not None
+        rate = code.cpu_bytes_per_s(self.precisions[version])
+        return self._expert(code.helper, rate, layer, version, tokens) + code.cpu_start_ns()
 
     def _dense(self, params: int, tokens: int, launches: int) -> int:
         if not params:
             return 0
-        return roofline_ns(self.main, 2 * params * tokens, self.spec.dense_bytes(params), launches)
+        return self._read(2 * params * tokens, self.spec.dense_bytes(params), launches)
+
+    def _read(self, flops: int, n_bytes: int, launches: int) -> int:
+        code = self.code
+        ns = roofline_ns(flops, code.main.effective_flops_per_s, n_bytes, code.dense_bytes_per_s())
+        return ns + code.start_ns(launches)
 
     def _attention(self, layer: int, tokens: int, cached: int, attended: int) -> int:
         spec = self.spec
         params = spec.attention_params(layer)
         flops = 2 * params * tokens + spec.attention_flops_per_context_token(layer) * attended
         n_bytes = spec.dense_bytes(params) + spec.kv_bytes_per_token(layer) * cached
-        return roofline_ns(self.main, flops, n_bytes, LAUNCHES["attention"])
+        return self._read(flops, n_bytes, self.code.kernels.attention)
 
     def pass_costs(self, spans: Sequence[Span]) -> PassCosts:
         """Return the dense costs of a pass over these spans."""
@@ -105,28 +111,33 @@ class ModelCosts:
         cached = sum(s.start + s.n for s in spans)
         attended = sum(s.context_tokens for s in spans)
         attention = self._attention(0, tokens, cached, attended)  # the same in every layer
-        first = spec.moe_layers[0]
-        gate = self._dense(spec.gate_params(first), tokens, LAUNCHES["gate"])
-        shared = self._dense(spec.shared_params(first), tokens, LAUNCHES["shared"])
+        first, kernels = spec.moe_layers[0], self.code.kernels
+        gate = self._dense(spec.gate_params(first), tokens, kernels.gate)
+        shared = self._dense(spec.shared_params(first), tokens, kernels.shared)
         plain = attention + self._dense(
-            spec.expert_matrices * spec.hidden * spec.dense_ffn, tokens, LAUNCHES["dense_ffn"]
+            spec.expert_matrices * spec.hidden * spec.dense_ffn, tokens, kernels.dense_ffn
         )
         early = spec.router == "before_attention"
         before = [len(dense) * plain + gate + (0 if early else attention) for dense in self.dense_only_before]
         n = len(before)
-        embedding = roofline_ns(self.main, 0, tokens * spec.dense_bytes(spec.hidden), LAUNCHES["embedding"])
-        head = roofline_ns(
-            self.main,
-            2 * spec.lm_head_params * len(spans),
-            spec.dense_bytes(spec.lm_head_params),
-            LAUNCHES["head"],
-        )
+        embedding = self._read(0, tokens * spec.dense_bytes(spec.hidden), kernels.embedding)
+        n_head = spec.lm_head_params
+        head = self._read(2 * n_head * len(spans), spec.dense_bytes(n_head), kernels.head)
         return PassCosts(
             prologue_ns=embedding,
             epilogue_ns=len(self.dense_only_after) * plain + head,
             before_ns=before,
             after_ns=[shared + (attention if early else 0)] * n,
-            combine_ns=[0] * n,
+            combine_ns=[self.code.start_ns(kernels.combine)] * n,
+        )
+
+    def launches(self, *, decode: bool) -> Launches | None:
+        """Return what launching a pass costs the host; None where no software says."""
+        return self.code.launches(
+            [len(dense) for dense in self.dense_only_before],
+            len(self.dense_only_after),
+            early=self.spec.router == "before_attention",
+            decode=decode,
         )
 
     def kv_bytes(self, context_tokens: int) -> int:
@@ -152,8 +163,8 @@ class TraceCosts:
     not in such a trace and cost nothing (said in the results' notes).
     """
 
-    def __init__(self, model: TraceModel, main: ComputeUnit) -> None:
-        self.model, self.main = model, main
+    def __init__(self, model: TraceModel, code: Code) -> None:
+        self.model, self.code = model, code
         self.activation_bytes = 0
         self.sizes = (model.expert_bytes_by_layer,)
         bits = BITS.get(model.precision) or MIX_BITS.get(model.precision) or ASSUMED_BITS
@@ -161,11 +172,14 @@ class TraceCosts:
         self.expert_ns = cache(self._expert_ns)
 
     def _read(self, n_bytes: int, tokens: int, launches: int) -> int:
-        return roofline_ns(self.main, int(n_bytes * self.flops_per_byte * tokens), n_bytes, launches)
+        code = self.code
+        flops, main = int(n_bytes * self.flops_per_byte * tokens), code.main
+        ns = roofline_ns(flops, main.effective_flops_per_s, n_bytes, main.effective_bytes_per_s)
+        return ns + code.start_ns(launches)
 
     def _expert_ns(self, layer: int, _version: int, tokens: int) -> int:
         """Return the time of one expert on the main unit."""
-        return self._read(self.sizes[0][layer], tokens, LAUNCHES["expert"])
+        return self._read(self.sizes[0][layer], tokens, self.code.kernels.expert)
 
     def cpu_expert_ns(self, layer: int, version: int, tokens: int) -> int:
         """Nothing is computed beside the main unit."""
@@ -174,9 +188,13 @@ class TraceCosts:
     def pass_costs(self, spans: Sequence[Span]) -> PassCosts:
         """Return the dense costs of a pass over these spans."""
         tokens = sum(s.n for s in spans)
-        before = [self._read(b, tokens, LAUNCHES["attention"]) for b in self.model.dense_bytes_by_layer]
+        before = [self._read(b, tokens, self.code.kernels.attention) for b in self.model.dense_bytes_by_layer]
         zeros = [0] * len(before)
         return PassCosts(0, 0, before, zeros, zeros)
+
+    def launches(self, *, decode: bool) -> Launches | None:
+        """Return what launching a pass costs the host; None where no software says."""
+        return self.code.launches([0] * len(self.sizes[0]), 0, early=False, decode=decode)
 
     def kv_bytes(self, context_tokens: int) -> int:
         """Return 0: the trace does not tell."""

@@ -18,6 +18,7 @@ from simulator.engine.future import KnownFuture, belady_hit_rate
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
 from simulator.machine.hardware import HardwareProfile, load_hardware
+from simulator.machine.software import SoftwareProfile, load_software
 from simulator.model.load import load_model
 from simulator.model.spec import ModelSpec
 from simulator.results.folder import file_sha256
@@ -34,6 +35,7 @@ class Library:
         self.trace = cache(self._trace)
         self.model = cache(load_model)
         self.hardware = cache(load_hardware)
+        self.software = cache(load_software)
         self.digest = cache(file_sha256)
         self.bounds: dict[tuple[Any, ...], tuple[float | None, str]] = {}
         self.demands: dict[tuple[Any, ...], npt.NDArray[np.int64]] = {}
@@ -59,7 +61,8 @@ class Library:
         else:
             model = self.model(spec.experiment.model)
         hardware: HardwareProfile = self.hardware(spec.experiment.hardware)
-        return Inputs(spec.experiment, model, hardware, trace, spec.seed, learnt), path
+        software: SoftwareProfile = self.software(spec.experiment.software)
+        return Inputs(spec.experiment, model, hardware, software, trace, spec.seed, learnt), path
 
     def traces(self, spec: RunSpec) -> tuple[Trace, Trace | None]:
         """Return what a run replays, and what policies learn from beforehand, where that is given.

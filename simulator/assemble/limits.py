@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from simulator.assemble.costs import Costs, Span
 from simulator.assemble.workload import Workload
-from simulator.engine.plan import NS_PER_S, LinkPlan, MachinePlan, RuntimePlan, move_ns
+from simulator.engine.plan import NS_PER_S, HostPlan, LinkPlan, MachinePlan, RuntimePlan, move_ns
 from simulator.errors import InputError
 
 MOST = 2**63 - 1
@@ -42,6 +42,7 @@ def check_limits(
     o = runtime.overhead
     of_a_miss = o.miss_ns + move_ns(largest, o.load_bytes_per_s) + move_ns(largest, o.evict_bytes_per_s)
     parts["runtime.overhead"] = len(workload) * o.pass_ns + lookups * of_a_miss
+    parts["software"] = _host_ns(costs, runtime.host, len(workload), lookups)
     if (total := sum(parts.values())) > MOST:
         slowest = max(parts, key=lambda name: parts[name])
         years = [_years(ns) for ns in (total, parts[slowest])]
@@ -66,6 +67,20 @@ def _load_ns(link: LinkPlan, machine: MachinePlan, runtime: RuntimePlan, n_bytes
     jobs = runtime.parts + link.lanes
     copied = move_ns(n_bytes, link.copy_bytes_per_s)
     return jobs * link.latency_ns + move_ns(n_bytes + jobs * link.read_bytes(0), rate) + copied
+
+
+def _host_ns(costs: Costs, host: HostPlan, n_passes: int, lookups: int) -> int:
+    """Return how long the host is at work at most: each lookup a miss, an eviction and a prefetch."""
+    of_a_lookup = host.lookup_ns + host.miss_ns + host.evict_ns + 2 * host.copy_ns + host.activations_ns
+    total = lookups * (of_a_lookup + host.round_trip_ns + host.group_ns)
+    for launches in (costs.launches(decode=False), costs.launches(decode=True)):
+        if launches is not None:
+            layers = (launches.before_ns, launches.after_ns, launches.experts_ns, launches.combine_ns)
+            of_a_pass = launches.prologue_ns + launches.epilogue_ns + sum(map(sum, layers))
+            total += n_passes * (of_a_pass + sum(launches.experts_start_ns)) + lookups * max(
+                launches.expert_ns
+            )
+    return total
 
 
 def _expert_ns(costs: Costs, tokens: int, *, uses_cpu: bool) -> int:

@@ -10,7 +10,7 @@ from typing import Literal
 from simulator.assemble.costs import Costs
 from simulator.assemble.limits import MOST
 from simulator.config.units import format_apart, format_bytes
-from simulator.engine.plan import NS_PER_S, LinkPlan, MachinePlan, Overhead, RuntimePlan, move_ns
+from simulator.engine.plan import NS_PER_S, HostPlan, LinkPlan, MachinePlan, Overhead, RuntimePlan, move_ns
 from simulator.errors import InputError
 from simulator.experiment.schema import CacheSize, Experiment, Runtime
 from simulator.machine.hardware import HardwareProfile, Link
@@ -109,8 +109,8 @@ def _in_series(a: int, b: int) -> int:
     return a * b // (a + b) if a else 0
 
 
-def runtime_plan(experiment: Experiment) -> RuntimePlan:
-    """Return the runtime settings as the engine takes them."""
+def runtime_plan(experiment: Experiment, host: HostPlan) -> RuntimePlan:
+    """Return the runtime settings as the engine takes them, and what the host thread costs."""
     r = experiment.runtime
     return RuntimePlan(
         overlap=r.overlap,
@@ -128,6 +128,7 @@ def runtime_plan(experiment: Experiment) -> RuntimePlan:
             r.overhead.evict_rate,
             r.overhead.when,
         ),
+        host=host,
     )
 
 

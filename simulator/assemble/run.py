@@ -14,6 +14,7 @@ from policies.base import Context, Eviction, Partition, Policy
 from policies.beforehand import as_read_by
 from policies.registry import check_declared, check_needs, create
 from simulator.assemble import machine as machines
+from simulator.assemble.code import Code, as_copied
 from simulator.assemble.costs import Costs, ModelCosts, TraceCosts
 from simulator.assemble.limits import check_limits
 from simulator.assemble.workload import Workload, batches
@@ -29,6 +30,7 @@ from simulator.engine.wire import wire
 from simulator.errors import InputError
 from simulator.experiment.schema import Experiment
 from simulator.machine.hardware import HardwareProfile
+from simulator.machine.software import SoftwareProfile
 from simulator.model.precision import MAIN
 from simulator.model.spec import ModelSpec
 from simulator.trace.core import Trace, TraceHeader
@@ -43,6 +45,7 @@ class Inputs:
     experiment: Experiment
     model: ModelSpec | TraceModel
     hardware: HardwareProfile
+    software: SoftwareProfile
     trace: Trace
     seed: int
     training: Trace | None = None
@@ -56,9 +59,11 @@ class Run:
         experiment, trace = inputs.experiment, inputs.trace
         _check_trace_fits_model(inputs)
         self.tiers = machines.tiers_used(experiment, inputs.hardware)
-        self.machine: MachinePlan = machines.machine_plan(inputs.hardware, self.tiers, experiment.runtime)
-        self.runtime: RuntimePlan = machines.runtime_plan(experiment)
-        self.costs: Costs = _costs(inputs)
+        copied = as_copied(inputs.hardware, inputs.software)
+        self.machine: MachinePlan = machines.machine_plan(copied, self.tiers, experiment.runtime)
+        self.code = Code(inputs.software, inputs.hardware.main_unit, inputs.hardware.compute.cpu)
+        self.runtime: RuntimePlan = machines.runtime_plan(experiment, self.code.host_plan())
+        self.costs: Costs = _costs(inputs, self.code)
         self.layer_bytes = self.costs.sizes[0]
         self.n_versions = len(self.costs.sizes)
         self.precisions: tuple[str, ...] = getattr(self.costs, "precisions", ())
@@ -91,6 +96,7 @@ class Run:
         self.future: KnownFuture | None = None
         self.partition.bind(as_read_by(self.partition, self.context()))
         check_declared(self.partition)
+        self.code.absent = self._absent()
         self._check_memory()
         check_limits(
             f"hardware {inputs.hardware.name}",
@@ -199,6 +205,15 @@ class Run:
         """Return (capacity, layers) of each pool of a caching tier."""
         return checked.pools(self.partition, self.capacity[self.tiers[tier]], self.layer_bytes)
 
+    def _absent(self) -> list[bool]:
+        """Return whether tier 0 has too little room for all experts of a layer, by layer."""
+        absent = [False] * len(self.layer_bytes)
+        for capacity, layers in self.pools(0):
+            needed = self.n_experts * sum(self.layer_bytes[layer] for layer in layers)
+            for layer in layers:
+                absent[layer] = capacity < needed
+        return absent
+
     def _by_version(self, tier: int, capacity: int) -> list[tuple[int, tuple[int, ...]]]:
         """Divide a pool of tier 0 among the versions, where the experiment says how: (bytes, versions)."""
         if tier or not self.shares:
@@ -281,15 +296,15 @@ class Run:
         return Simulation(player, merged, bound, keep, resize)
 
 
-def _costs(inputs: Inputs) -> Costs:
-    hardware, model = inputs.hardware, inputs.model
+def _costs(inputs: Inputs, code: Code) -> Costs:
+    model = inputs.model
     if isinstance(model, TraceModel):
-        return TraceCosts(model, hardware.main_unit)
+        return TraceCosts(model, code)
     precision = inputs.experiment.precision
     if precision.dense is not None:
         model = model.model_copy(update={"dense_precision": precision.dense})
     experts = [model.main_precision if name == MAIN else name for name in precision.experts or (MAIN,)]
-    costs = ModelCosts(model, hardware.main_unit, hardware.compute.cpu, experts)
+    costs = ModelCosts(model, code, experts)
     for (better, size), (worse, less) in pairwise(zip(experts, map(sum, costs.sizes), strict=True)):
         if less >= size:
             raise InputError(

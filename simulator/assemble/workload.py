@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.assemble.costs import Costs, Span
-from simulator.engine.demand import Pass
+from simulator.engine.demand import Launches, Pass, PassCosts
 from simulator.trace.core import DECODE, PREFILL, Trace
 
 
@@ -145,7 +145,7 @@ class Workload:
             yield Pass(
                 index=index,
                 decode=batch.decode,
-                costs=self.costs.pass_costs([Span(first, n) for _, first, n, _ in spans]),
+                costs=self._costs(spans, decode=batch.decode),
                 demands=demands,
                 tokens=tokens,
                 gate_mass=mass,
@@ -154,6 +154,16 @@ class Workload:
                 starts_sequence=batch.starts,
                 cache_bytes=cache,
             )
+
+    def _costs(self, spans: Sequence[tuple[int, int, int, bool]], *, decode: bool) -> PassCosts:
+        costs = self.costs.pass_costs([Span(first, n) for _, first, n, _ in spans])
+        costs.launches = self.launches[decode]
+        return costs
+
+    @cached_property
+    def launches(self) -> tuple[Launches | None, Launches | None]:
+        """Return what launching a pass costs: one with prompts, one that decodes."""
+        return self.costs.launches(decode=False), self.costs.launches(decode=True)
 
     def _spans(self, rows: tuple[int, ...]) -> list[tuple[int, int, int, bool]]:
         """Return (sequence, first position, tokens, decoded) of each sequence in a pass, in order."""

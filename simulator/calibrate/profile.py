@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from simulator.assemble.costs import LAUNCHES
+from simulator.assemble.code import IDEAL
 from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.expert import roofline
 from simulator.calibrate.marks import MEASURED_ON, NUMPY
@@ -113,7 +113,7 @@ def _cpu(m: Measured) -> Entry:
         "compute_efficiency": EFFICIENCY,
         "bandwidth_efficiency": EFFICIENCY,
         "launch": entry(
-            f"{fixed / LAUNCHES['expert'] * NS_PER_S:.0f} ns",
+            f"{fixed / IDEAL.expert * NS_PER_S:.0f} ns",
             f"the same line at 0 bytes, over 3 matrix products; {steady}",
         ),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.assemble.costs import LAUNCHES
+from simulator.assemble.code import IDEAL
 from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.expert import roofline
 from simulator.calibrate.gpu import PRECISIONS, Gpu
@@ -35,7 +35,7 @@ def gpu_unit(gpu: Gpu) -> Entry:
         "compute_efficiency": EFFICIENCY,
         "bandwidth_efficiency": EFFICIENCY,
         "launch": entry(
-            f"{fixed / LAUNCHES['expert'] * NS_PER_S:.0f} ns",
+            f"{fixed / IDEAL.expert * NS_PER_S:.0f} ns",
             f"the same line at 0 bytes (5 kernels and a wait), over 3 matrix products; {steady}; "
             f"an addition of 1 number in a row: {us(gpu.launch)}",
         ),
@@ -50,7 +50,7 @@ def gpu_unit(gpu: Gpu) -> Entry:
 def dense_note(gpu: Gpu) -> str:
     """Return what a layer's dense products took, beside what rate and launch of the profile make of them."""
     rate, _, fixed = roofline(_at(gpu, "float16"), 2, fastest=gpu.device_copy.median)
-    charged = gpu.dense_bytes / rate + fixed / LAUNCHES["expert"] * LAUNCHES["attention"]
+    charged = gpu.dense_bytes / rate + fixed / IDEAL.expert * IDEAL.attention
     return (
         f"A layer's dense products ({format_bytes(gpu.dense_bytes)} in float16) take {us(gpu.dense)}; "
         f"at the experts' rate and launch they are charged {charged * 1e6:.4g} us."

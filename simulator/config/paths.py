@@ -19,6 +19,7 @@ from simulator.errors import InputError
 KINDS: dict[str, data.Kind] = {
     "model": "models",
     "hardware": "hardware_profiles",
+    "software": "software_profiles",
     "trace": "traces",
     "training_trace": "traces",
 }

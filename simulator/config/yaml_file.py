@@ -155,7 +155,9 @@ def find_named(kind: data_folders.Kind, name_or_path: str) -> Path:
         return path
     known = data_folders.names(kind)
     if name_or_path not in known:
-        singular = {"hardware_profiles": "hardware profile"}.get(kind, kind.removesuffix("s"))
+        singular = {"hardware_profiles": "hardware profile", "software_profiles": "software profile"}.get(
+            kind, kind.removesuffix("s")
+        )
         raise InputError(
             name_or_path, f"unknown {singular}", f"{did_you_mean(name_or_path, known)} (or a path)"
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["hardware_profiles", "models", "traces", "experiments"]
+Kind = Literal["hardware_profiles", "software_profiles", "models", "traces", "experiments"]
 
 SUFFIX: dict[Kind, str] = {
     "hardware_profiles": ".yaml",
+    "software_profiles": ".yaml",
     "models": ".yaml",
     "traces": ".parquet",
     "experiments": ".yaml",

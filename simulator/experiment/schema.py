@@ -186,6 +186,7 @@ class Experiment(_Strict):
     description: str = ""
     model: str
     hardware: str
+    software: str = "ideal"
     trace: str
     training_trace: str | None = None
     training_share: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None
@@ -209,12 +210,13 @@ class Experiment(_Strict):
 
 
 class System(_Strict):
-    """A preset: what it stands for, and the policies, runtime settings and precisions that make it."""
+    """A preset: what it stands for, and the software, policies, settings and precisions that make it."""
 
     name: str
     title: str
     cite: str = ""
     notes: str = ""
+    software: str | None = None
     policies: dict[str, PolicyName] = {}
     runtime: dict[str, Any] = {}
     precision: dict[str, Any] = {}

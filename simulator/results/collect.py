@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from simulator.engine.demand import Pass, Record
 from simulator.errors import InputError
 
-LABELS = ("dense", "expert_compute", "cpu_expert_wait", "overhead")
+LABELS = ("dense", "expert_compute", "cpu_expert_wait", "overhead", "host")
+
+
+def _spent(record: Record) -> tuple[int, ...]:
+    """Return what a pass spent, in the order of ``LABELS``."""
+    return record.dense_ns, record.expert_ns, record.cpu_wait_ns, record.overhead_ns, record.host_ns
 
 
 @dataclass(slots=True)
@@ -36,8 +41,7 @@ class Totals:
         self.late += record.late
         self.misses += record.misses
         self.demand_bytes += record.demand_bytes
-        spent = (record.dense_ns, record.expert_ns, record.cpu_wait_ns, record.overhead_ns)
-        for label, ns in zip(LABELS, spent, strict=True):
+        for label, ns in zip(LABELS, _spent(record), strict=True):
             self.labels[label] += times * ns
         for name, ns in zip(links, record.stall_ns, strict=True):
             self.labels[f"stall_{name}"] += times * ns
@@ -93,7 +97,7 @@ class Collector:
             self.last_end[sequence] = record.end_ns
 
     def _row(self, p: Pass, record: Record, sequence: int, position: int, n: int, *, decoded: bool) -> None:
-        spent = (record.dense_ns, record.expert_ns, record.cpu_wait_ns, record.overhead_ns, *record.stall_ns)
+        spent = (*_spent(record), *record.stall_ns)
         busy = (*record.busy_ns, record.busy_cpu_ns)
         who = (p.index, sequence, position, int(decoded), n, record.start_ns, record.end_ns - record.start_ns)
         what = (record.lookups, record.hits, record.late, record.misses, record.demand_bytes)

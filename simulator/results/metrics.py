@@ -189,6 +189,8 @@ METRICS = (
     Metric("stall_ssd_to_cpu_ms_per_token", "of a decoded token", _label("stall_ssd_to_cpu")),
     Metric("stall_ssd_to_gpu_ms_per_token", "of a decoded token", _label("stall_ssd_to_gpu")),
     Metric("overhead_ms_per_token", "of a decoded token", _label("overhead")),
+    Metric("host_ms_per_token", "of a decoded token, the main unit waiting for the engine's software",
+           _label("host")),
     Metric("gate_mass_high", "share of gate mass computed at main precision", _mass("high")),
     Metric("gate_mass_low", "share computed at a lower precision", _mass("low")),
     Metric("gate_mass_substituted", "share served by another expert", _mass("substituted")),

@@ -14,10 +14,18 @@ from simulator.results.metrics import METRICS, Value
 from simulator.text import csv_cell
 
 IDENTITY = (
-    "run", "experiment", "system", "model", "hardware", "trace", "seed", "gpu_expert_cache_bytes",
+    "run", "experiment", "system", "model", "hardware", "software", "trace", "seed", "gpu_expert_cache_bytes",
     "cpu_expert_cache_bytes",
 )  # fmt: skip
-FLAGS = ("trace_synthetic", "hardware_measured", "knows_future", "learnt_from", "assumed", "warnings")
+FLAGS = (
+    "trace_synthetic",
+    "hardware_measured",
+    "software_measured",
+    "knows_future",
+    "learnt_from",
+    "assumed",
+    "warnings",
+)
 
 
 @dataclass(slots=True)

@@ -23,6 +23,7 @@ from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
 from simulator.experiment.systems import system_label
 from simulator.machine.hardware import HardwareProfile
+from simulator.machine.software import SoftwareProfile
 from simulator.model.spec import ModelSpec
 from simulator.results.collect import Collector
 from simulator.results.metrics import Outcome, Value, summarise
@@ -97,7 +98,8 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
     warnings = [*_foreknown(inputs, foreknowing), *_skipped(metrics), *_warnings(inputs, run)]
     flags: dict[str, Value] = {
         "trace_synthetic": str(inputs.trace.header.synthetic).lower(),
-        "hardware_measured": str(_measured(inputs.hardware)).lower(),
+        "hardware_measured": _measured(inputs.hardware),
+        "software_measured": _measured(inputs.software),
         "knows_future": str("future" in run.needs or bool(foreknowing)).lower(),
         "learnt_from": _learnt_from(inputs),
         "assumed": " | ".join(dict.fromkeys(assumed)),
@@ -141,6 +143,7 @@ def _identity(ready: Ready) -> dict[str, Value]:
         "system": system_label(spec.experiment),
         "model": printable(inputs.model.name),
         "hardware": printable(inputs.hardware.name),
+        "software": printable(inputs.software.name),
         "trace": printable(ready.trace_path.stem),
         "seed": spec.seed,
         "gpu_expert_cache_bytes": ready.run.capacity.get("gpu"),
@@ -162,6 +165,7 @@ def _files(ready: Ready, library: Library) -> dict[str, str]:
         path = library.trace(ready.spec.experiment.training_trace)[1]
         files[f"training trace {path.name}"] = library.digest(path)
     files[f"hardware {inputs.hardware.name}"] = _sha256(inputs.hardware.model_dump_json())
+    files[f"software {inputs.software.name}"] = _sha256(inputs.software.model_dump_json())
     files[f"model {inputs.model.name}"] = _sha256(repr(inputs.model))
     return files | {f"policy {name}": str(made) for name, made in _origins(ready.spec).items()}
 
@@ -183,7 +187,7 @@ def _digest(spec: RunSpec, inputs: Inputs, trace_path: Path, library: Library) -
     parts: list[str] = [__version__, own_code(), spec.digest(), library.digest(trace_path)]
     if spec.experiment.training_trace:
         parts.append(library.digest(library.trace(spec.experiment.training_trace)[1]))
-    parts += [inputs.hardware.model_dump_json(), repr(inputs.model)]
+    parts += [inputs.hardware.model_dump_json(), inputs.software.model_dump_json(), repr(inputs.model)]
     parts += [f"{name}: {made}" for name, made in _origins(spec).items()]
     return _sha256(json.dumps(parts))
 
@@ -228,8 +232,8 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _measured(hardware: HardwareProfile) -> bool:
-    """Return whether every number of a profile was measured on such a machine."""
+def _measured(profile: HardwareProfile | SoftwareProfile) -> str:
+    """Return whether every number of a profile was measured on such a machine; "" where it has none."""
 
     def numbers(value: Any) -> list[bool]:
         if isinstance(value, dict):
@@ -238,7 +242,8 @@ def _measured(hardware: HardwareProfile) -> bool:
             return [found for inner in value.values() for found in numbers(inner)]
         return []
 
-    return all(numbers(hardware.model_dump()))
+    found = numbers(profile.model_dump())
+    return str(all(found)).lower() if found else ""
 
 
 def _warnings(inputs: Inputs, run: Run) -> list[str]:

@@ -11,6 +11,7 @@ from simulator.assemble.run import Inputs, Run
 from simulator.engine.demand import Pass, Record
 from simulator.experiment.schema import CacheSize, Experiment, Memory, OverheadConfig, Policies, Runtime
 from simulator.machine.hardware import HardwareProfile, LinkName, Sourced
+from simulator.machine.software import load_software
 from simulator.trace.core import DECODE, Trace
 from simulator.trace.sizes import trace_model
 from simulator.validate.accuracy import Floats
@@ -98,7 +99,14 @@ def simulate(
         memory=Memory(gpu_expert_cache=cache) if hardware.main == "gpu" else Memory(cpu_expert_cache=cache),
     )
     run = Run(
-        Inputs(experiment, trace_model(trace.header), with_lanes(hardware, settings.lanes), trace, seed=0)
+        Inputs(
+            experiment,
+            trace_model(trace.header),
+            with_lanes(hardware, settings.lanes),
+            load_software("ideal"),
+            trace,
+            seed=0,
+        )
     )
     records: list[Record] = []
 
