@@ -72,15 +72,14 @@ class Code:
         node = issue.node if self._graphs(issue) else None
         return n_launches * (node or issue.start).value
 
-    def unpack_ns(self, n_weights: int) -> int:
-        """Return the main unit's time to unpack an expert's weights before its product."""
+    def unpack_ns(self, n_weights: int, layer: int | None = None) -> int:
+        """Return the main unit's time to unpack weights: of an expert of a MoE layer, or (None) of no expert."""
         own = self.software.unpack
-        if own is None:
+        if own is None or (own.weights == "absent" and (layer is None or not self.absent[layer])):
             return 0
         n_bytes = int(n_weights * Fraction(str(own.bytes_per_weight.value)))
-        return ceil_div(n_bytes * NS_PER_S, self.main.effective_bytes_per_s) + self.start_ns(
-            own.launches.value
-        )
+        launches = 0 if layer is None else self._unpackings(layer)
+        return ceil_div(n_bytes * NS_PER_S, self.main.effective_bytes_per_s) + self.start_ns(launches)
 
     def cpu_start_ns(self) -> int:
         """Return the CPU's time of starting one expert; operations on all of them are the group's."""
@@ -104,38 +103,47 @@ class Code:
         )
 
     def launches(
-        self, dense_before: Sequence[int], dense_after: int, *, early: bool, decode: bool
+        self, dense_before: Sequence[int], dense_after: int, *, early: bool, shared: bool, decode: bool
     ) -> Launches | None:
         """Return what launching a pass costs the host; None where no software says.
 
         ``dense_before`` [MoE layers] and ``dense_after`` count dense layers, before each and after the last.
-        ``early``: the router precedes attention.
+        ``early``: the router precedes attention. ``shared``: there are shared experts.
         """
         issue = self.software.issue
         if issue is None:
             return None
-        k, call, n = self.kernels, issue.call.value, len(dense_before)
-        seen = [issue.sees_routing == "always" or (issue.sees_routing == "absent" and a) for a in self.absent]
-        start = [self.start_ns(k.experts)] * n
+        k, call, absent = self.kernels, issue.call.value, self.absent
+        seen = [issue.sees_routing == "always" or (issue.sees_routing == "absent" and a) for a in absent]
+        experts = [self._experts(layer) for layer in range(len(absent))]
+        start = [self.start_ns(n) for n in experts]
+        none = [0] * len(absent)
         if self._graphs(issue) and (decode or issue.graphs == "always"):
-            none = [0] * n
             after = [call if layer else 0 for layer in seen]
             return Launches(issue.per_pass.value + call, 0, none, after, none, none, none, start, seen)
-        unpack = self.software.unpack.launches.value if self.software.unpack else 0
         plain = k.attention + k.dense_ffn
+        attention = (0, k.attention) if early else (k.attention, 0)
         return Launches(
             prologue_ns=issue.per_pass.value + k.embedding * call,
             epilogue_ns=(dense_after * plain + k.head) * call,
-            before_ns=[
-                (dense * plain + k.gate + (0 if early else k.attention)) * call for dense in dense_before
-            ],
-            after_ns=[(k.shared + (k.attention if early else 0)) * call] * n,
-            experts_ns=[k.experts * call] * n,
-            expert_ns=[(k.expert + unpack) * call] * n,
-            combine_ns=[k.combine * call] * n,
+            before_ns=[(dense * plain + k.gate + attention[0]) * call for dense in dense_before],
+            after_ns=[(k.shared * shared + attention[1]) * call] * len(absent),
+            experts_ns=[n * call for n in experts],
+            expert_ns=[(k.expert + self._unpackings(layer)) * call for layer in range(len(absent))],
+            combine_ns=[k.combine * call] * len(absent),
             experts_start_ns=start,
             seen=seen,
         )
+
+    def _experts(self, layer: int) -> int:
+        """Return the launches for all chosen experts of a layer together."""
+        k = self.kernels
+        return k.absent_experts if self.absent[layer] and k.absent_experts is not None else k.experts
+
+    def _unpackings(self, layer: int) -> int:
+        """Return the launches that unpack one expert of a layer."""
+        own = self.software.unpack
+        return own.launches.value if own and (own.weights == "all" or self.absent[layer]) else 0
 
     def _graphs(self, issue: Issue) -> bool:
         return issue.graphs != "none" and (issue.graphs_beside_absent or not any(self.absent))

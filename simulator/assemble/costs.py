@@ -77,7 +77,7 @@ class ModelCosts:
         precision, code = self.precisions[version], self.code
         ns = self._expert(code.main, code.expert_bytes_per_s(precision), layer, version, tokens)
         if precision not in PLAIN:
-            ns += code.unpack_ns(self.spec.expert_params)
+            ns += code.unpack_ns(self.spec.expert_params, layer)
         return ns + code.start_ns(code.kernels.expert)
 
     def _cpu_expert_ns(self, layer: int, version: int, tokens: int) -> int:
@@ -90,7 +90,8 @@ class ModelCosts:
     def _dense(self, params: int, tokens: int, launches: int) -> int:
         if not params:
             return 0
-        return self._read(2 * params * tokens, self.spec.dense_bytes(params), launches)
+        ns = self._read(2 * params * tokens, self.spec.dense_bytes(params), launches)
+        return ns + self._unpack_ns(params)
 
     def _read(self, flops: int, n_bytes: int, launches: int) -> int:
         code = self.code
@@ -102,7 +103,10 @@ class ModelCosts:
         params = spec.attention_params(layer)
         flops = 2 * params * tokens + spec.attention_flops_per_context_token(layer) * attended
         n_bytes = spec.dense_bytes(params) + spec.kv_bytes_per_token(layer) * cached
-        return self._read(flops, n_bytes, self.code.kernels.attention)
+        return self._read(flops, n_bytes, self.code.kernels.attention) + self._unpack_ns(params)
+
+    def _unpack_ns(self, params: int) -> int:
+        return 0 if self.spec.dense_precision in PLAIN else self.code.unpack_ns(params)
 
     def pass_costs(self, spans: Sequence[Span]) -> PassCosts:
         """Return the dense costs of a pass over these spans."""
@@ -137,6 +141,7 @@ class ModelCosts:
             [len(dense) for dense in self.dense_only_before],
             len(self.dense_only_after),
             early=self.spec.router == "before_attention",
+            shared=self.spec.shared_ffn > 0,
             decode=decode,
         )
 
@@ -194,7 +199,7 @@ class TraceCosts:
 
     def launches(self, *, decode: bool) -> Launches | None:
         """Return what launching a pass costs the host; None where no software says."""
-        return self.code.launches([0] * len(self.sizes[0]), 0, early=False, decode=decode)
+        return self.code.launches([0] * len(self.sizes[0]), 0, early=False, shared=False, decode=decode)
 
     def kv_bytes(self, context_tokens: int) -> int:
         """Return 0: the trace does not tell."""

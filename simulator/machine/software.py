@@ -26,7 +26,10 @@ Efficiency = Annotated[dict[str, Share], AfterValidator(_by_precision)]
 
 
 class Kernels(_Strict):
-    """Launches of each operation; ``experts``: for all chosen ones of a layer, ``expert``: for each."""
+    """Launches of each operation; ``experts``: for all chosen ones of a layer, ``expert``: for each.
+
+    ``absent_experts`` replaces ``experts`` in layers that lack some on the GPU.
+    """
 
     attention: NotNegative
     gate: NotNegative
@@ -36,6 +39,7 @@ class Kernels(_Strict):
     head: NotNegative
     experts: NotNegative
     expert: NotNegative
+    absent_experts: NotNegative | None = None
     combine: NotNegative
 
 
@@ -94,8 +98,12 @@ class Copies(_Strict):
 
 
 class Unpack(_Strict):
-    """Weights that are unpacked to FP16 before the product: bytes moved a weight, and launches an expert."""
+    """Quantised weights that are unpacked before the product: bytes moved a weight, and launches an expert.
 
+    ``weights``: all that are quantised, or only the experts of layers that lack some on the GPU.
+    """
+
+    weights: Literal["all", "absent"]
     bytes_per_weight: Sourced[Annotated[float, Field(gt=0, strict=True)]]
     launches: Sourced[NotNegative]
 
