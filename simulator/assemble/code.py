@@ -73,7 +73,7 @@ class Code:
         return n_launches * (node or issue.start).value
 
     def unpack_ns(self, n_weights: int, layer: int | None = None) -> int:
-        """Return the main unit's time to unpack weights: of an expert of a MoE layer, or (None) of no expert."""
+        """Return the main unit's time to unpack weights: an expert's of a MoE layer, or (None) others."""
         own = self.software.unpack
         if own is None or (own.weights == "absent" and (layer is None or not self.absent[layer])):
             return 0

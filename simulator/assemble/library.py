@@ -18,7 +18,7 @@ from simulator.engine.future import KnownFuture, belady_hit_rate
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
 from simulator.machine.hardware import HardwareProfile, load_hardware
-from simulator.machine.software import SoftwareProfile, load_software
+from simulator.machine.software import IDEAL, SoftwareProfile, load_software
 from simulator.model.load import load_model
 from simulator.model.spec import ModelSpec
 from simulator.results.folder import file_sha256
@@ -61,7 +61,7 @@ class Library:
         else:
             model = self.model(spec.experiment.model)
         hardware: HardwareProfile = self.hardware(spec.experiment.hardware)
-        software: SoftwareProfile = self.software(spec.experiment.software)
+        software: SoftwareProfile = self.software(spec.experiment.software or IDEAL)
         return Inputs(spec.experiment, model, hardware, software, trace, spec.seed, learnt), path
 
     def traces(self, spec: RunSpec) -> tuple[Trace, Trace | None]:

@@ -167,6 +167,8 @@ class Sweep(_Strict):
 class Experiment(_Strict):
     """One YAML file; ``system`` names policies and settings that the file's own lie over.
 
+    Without ``software`` it is the system's own, or ideal where there is no system or it names none.
+
     ``training_trace`` is where policies learn what they know beforehand; ``training_share`` has them learn it
     from so much of the trace, whole sequences from the first on, which no run then replays. ``extends`` names
     an experiment that this one says the differences to; it is resolved before this model sees the file.
@@ -186,7 +188,7 @@ class Experiment(_Strict):
     description: str = ""
     model: str
     hardware: str
-    software: str = "ideal"
+    software: str | None = None
     trace: str
     training_trace: str | None = None
     training_share: Annotated[float, Field(gt=0, lt=1, strict=True)] | None = None

@@ -42,8 +42,8 @@ def with_system(data: dict[str, Any], where: str) -> dict[str, Any]:
         own = data.get(section, {})
         if isinstance(own, dict):
             data[section] = _laid_over(dict(preset), own)
-    if system.software is not None:
-        data.setdefault("software", system.software)
+    if data.get("software") is None and system.software is not None:
+        data["software"] = system.software
     return data
 
 

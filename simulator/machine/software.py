@@ -13,6 +13,7 @@ from simulator.model.precision import canonical
 
 NotNegative = Annotated[int, Field(ge=0, strict=True)]
 DEFAULT = "default"
+IDEAL = "ideal"  # bytes, flops and links only
 
 
 def _by_precision(shares: dict[str, float]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from simulator.engine.demand import Pass, Record
 from simulator.experiment.schema import Experiment
 from simulator.experiment.sweep import expand
 from simulator.machine.hardware import HardwareProfile, LinkName, load_hardware
-from simulator.machine.software import load_software
+from simulator.machine.software import IDEAL, load_software
 from simulator.trace.sizes import trace_model
 from simulator.validate.accuracy import Floats
 from simulator.validate.phone.recorded import PhoneRun
@@ -54,7 +54,7 @@ class Phone:
         experiment, hardware = _shipped(cache, f"policies.eviction={policy}")
         model = trace_model(recorded.trace.header, recorded.name)
         self.recorded = recorded
-        self.inputs = Inputs(experiment, model, hardware, load_software("ideal"), recorded.trace, seed=0)
+        self.inputs = Inputs(experiment, model, hardware, load_software(IDEAL), recorded.trace, seed=0)
         self.token_bytes = sum(model.dense_bytes_by_layer) + model.top_k * sum(model.expert_bytes_by_layer)
 
     def predict(self, parameters: Parameters) -> Predicted:

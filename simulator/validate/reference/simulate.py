@@ -11,7 +11,7 @@ from simulator.assemble.run import Inputs, Run
 from simulator.engine.demand import Pass, Record
 from simulator.experiment.schema import CacheSize, Experiment, Memory, OverheadConfig, Policies, Runtime
 from simulator.machine.hardware import HardwareProfile, LinkName, Sourced
-from simulator.machine.software import load_software
+from simulator.machine.software import IDEAL, load_software
 from simulator.trace.core import DECODE, Trace
 from simulator.trace.sizes import trace_model
 from simulator.validate.accuracy import Floats
@@ -103,7 +103,7 @@ def simulate(
             experiment,
             trace_model(trace.header),
             with_lanes(hardware, settings.lanes),
-            load_software("ideal"),
+            load_software(IDEAL),
             trace,
             seed=0,
         )
