@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from simulator.engine.demand import Launches
-from simulator.engine.plan import NS_PER_S, HostPlan, ceil_div
+from simulator.engine.plan import NS_PER_S, HostPlan, LinkPlan, ceil_div
 from simulator.machine.hardware import ComputeUnit, HardwareProfile
 from simulator.machine.software import Issue, Kernels, SoftwareProfile, efficiency
 
@@ -101,6 +101,13 @@ class Code:
             group_ns=cpu.operation.value * cpu.operations.value if cpu else 0,
             blocking=bool(copies and copies.blocking),
         )
+
+    def write_back_rate(self, links: Sequence[LinkPlan]) -> int:
+        """Return the rate at which compute waits for victims that are copied back; 0: it does not."""
+        copies = self.software.copies
+        if copies is None or copies.write_back == "beside":
+            return 0
+        return next((link.bytes_per_s for link in links if (link.source, link.target) == (0, 1)), 0)
 
     def launches(
         self, dense_before: Sequence[int], dense_after: int, *, early: bool, shared: bool, decode: bool

@@ -109,9 +109,13 @@ def _in_series(a: int, b: int) -> int:
     return a * b // (a + b) if a else 0
 
 
-def runtime_plan(experiment: Experiment, host: HostPlan) -> RuntimePlan:
-    """Return the runtime settings as the engine takes them, and what the host thread costs."""
+def runtime_plan(experiment: Experiment, host: HostPlan, write_back_rate: int) -> RuntimePlan:
+    """Return the runtime settings as the engine takes them, and what the host thread costs.
+
+    ``write_back_rate``: bytes/s at which compute waits for victims that are copied back; 0 where it does not.
+    """
     r = experiment.runtime
+    exclusive = r.tiers == "exclusive"
     return RuntimePlan(
         overlap=r.overlap,
         parts=r.parts,
@@ -120,12 +124,12 @@ def runtime_plan(experiment: Experiment, host: HostPlan) -> RuntimePlan:
         cancel=r.cancel,
         staging_buffers=r.staging_buffers,
         host_staging_chunks=r.host_staging_chunks,
-        exclusive=r.tiers == "exclusive",
+        exclusive=exclusive,
         overhead=Overhead(
             r.overhead.per_pass,
             r.overhead.per_miss,
             r.overhead.load_rate,
-            r.overhead.evict_rate,
+            r.overhead.evict_rate or (write_back_rate if exclusive else 0),
             r.overhead.when,
         ),
         host=host,

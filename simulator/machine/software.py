@@ -80,8 +80,9 @@ class Books(_Strict):
 class Copies(_Strict):
     """How experts are copied: ``calls`` each, from what memory, and whether the host waits for them.
 
-    ``host_copy_bandwidth`` is that of the CPU's own copy out of pageable memory. ``activations`` is the
-    host's time of sending a layer's activations to the CPU.
+    ``host_copy_bandwidth`` is that of the CPU's own copy out of pageable memory. ``write_back: in_line``:
+    where victims are copied back, compute waits for it. ``activations`` is the host's time of sending a
+    layer's activations to the CPU.
     """
 
     call: Sourced[Nanoseconds]
@@ -89,6 +90,7 @@ class Copies(_Strict):
     memory: Literal["pinned", "pageable"] = "pinned"
     host_copy_bandwidth: Sourced[BytesPerSecond] | None = None
     blocking: StrictBool = False
+    write_back: Literal["beside", "in_line"] = "beside"
     activations: Sourced[Nanoseconds]
 
     @model_validator(mode="after")
