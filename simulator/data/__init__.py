@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["hardware_profiles", "models", "traces", "experiments"]
+Kind = Literal["hardware_profiles", "models", "traces", "experiments", "validation"]
 
 SUFFIX: dict[Kind, str] = {
     "hardware_profiles": ".yaml",
     "models": ".yaml",
     "traces": ".parquet",
     "experiments": ".yaml",
+    "validation": ".yaml",
 }
 
 

@@ -53,7 +53,10 @@ class Lengths(BaseModel):
 
 
 class PublishedStatistics(BaseModel):
-    """A model, what was published of its routing, and the parameters that nothing published decides."""
+    """A model, what was published of its routing, and the parameters that nothing published decides.
+
+    ``fitted`` are the parameters that a fit has found, where it need not be made again.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,6 +65,7 @@ class PublishedStatistics(BaseModel):
     statistics: Annotated[tuple[Published, ...], Field(min_length=1, max_length=4096)]
     counted_on: Lengths = Lengths()
     assumed: Parameters
+    fitted: Parameters | None = None
 
 
 def load_published(name_or_path: str) -> tuple[PublishedStatistics, Path]:
@@ -76,7 +80,7 @@ def load_published(name_or_path: str) -> tuple[PublishedStatistics, Path]:
         path = folder / f"{name_or_path}.yaml"
     document = read_yaml(path)
     found = {
-        key: anchored(value, path.parent) if key == "assumed" else value
+        key: anchored(value, path.parent) if key in {"assumed", "fitted"} else value
         for key, value in document.data.items()
     }
     return replace(document, data=found).validate(PublishedStatistics), path
