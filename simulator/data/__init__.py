@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["hardware_profiles", "software_profiles", "models", "traces", "experiments"]
+Kind = Literal["hardware_profiles", "software_profiles", "models", "traces", "experiments", "validation"]
 
 SUFFIX: dict[Kind, str] = {
     "hardware_profiles": ".yaml",
@@ -13,6 +13,7 @@ SUFFIX: dict[Kind, str] = {
     "models": ".yaml",
     "traces": ".parquet",
     "experiments": ".yaml",
+    "validation": ".yaml",
 }
 
 

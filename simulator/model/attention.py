@@ -75,4 +75,43 @@ class MultiHeadLatent(BaseModel):
         return 2 * self.heads * (2 * self.kv_lora + self.qk_rope)
 
 
-Attention = Annotated[GroupedQuery | MultiHeadLatent, Field(discriminator="kind")]
+class GatedDelta(BaseModel):
+    """Gated attention in one layer of ``full_every``, gated DeltaNet (arXiv 2412.06464) in the others.
+
+    Sizes are means over the layers, rounded up. Queries of gated attention are twice as wide, for the gate.
+    A DeltaNet layer has no KV cache; its state does not grow, and is left out. So are its convolution and
+    the projections of its decay, below 1 %.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["gated-delta"]
+    full_every: Count
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    delta_key_heads: Count
+    delta_value_heads: Count
+    delta_head_dim: Count
+
+    def params(self, hidden: int) -> int:
+        """Return the weights of all projections, the mean over layers."""
+        full = hidden * self.head_dim * (3 * self.heads + 2 * self.kv_heads)
+        delta = hidden * self.delta_head_dim * (2 * self.delta_key_heads + 3 * self.delta_value_heads)
+        return self._mean(full + (self.full_every - 1) * delta)
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Return the bytes of one token's keys and values, the mean over layers."""
+        return self._mean(2 * self.kv_heads * self.head_dim * KV_BYTES_PER_NUMBER)
+
+    @property
+    def flops_per_context_token(self) -> int:
+        """Return the work of one query token against one cached token, the mean over layers."""
+        return self._mean(4 * self.heads * self.head_dim)
+
+    def _mean(self, period: int) -> int:
+        return -(-period // self.full_every)
+
+
+Attention = Annotated[GroupedQuery | MultiHeadLatent | GatedDelta, Field(discriminator="kind")]

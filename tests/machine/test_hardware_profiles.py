@@ -23,12 +23,30 @@ WANTED = [
     "a6000-pcie4",
     "h200-pcie5",
     "jetson-agx-orin-32gb",
+    "mi210x2",
     "oneplus-15r",
+    "rtx2080-i9-10900x-pcie3",
     "rtx2080ti-pcie3",
     "rtx3060-12gb-pcie4",
+    "rtx3060-e5-2650v4-pcie3",
     "rtx3080-mobile-pcie4",
+    "rtx3090-i5-12400f-x4",
     "rtx3090-pcie4",
+    "rtx3090x2-one-channel-pcie4",
+    "rtx3090x2-pcie4",
+    "rtx4070-5600x-pcie4",
+    "rtx4070-wsl2",
+    "rtx4090-64gb-pcie4",
+    "rtx4090-i9-14900k-pcie4",
     "rtx4090-pcie4",
+    "rtx5090-9850x3d-ssd",
+    "rtx5090-epyc9355-pcie5",
+    "rtx5090-pcie5",
+    "rtx6000ada-i5-12400f-pcie4",
+    "rtx6000ada-x2-pcie4",
+    "rx7900xtx-pcie4",
+    "ryzen-5700g-40gb",
+    "strix-halo-128gb",
     "t4-pcie3",
 ]
 
@@ -78,7 +96,7 @@ def test_pcie_generations() -> None:
 
 def test_only_what_was_measured_says_so() -> None:
     measured = {name for name in WANTED if any(number.measured for number in numbers(load_hardware(name)))}
-    assert measured == {"oneplus-15r"}
+    assert measured == {"oneplus-15r", "rtx5090-pcie5", "strix-halo-128gb"}
 
 
 def test_tiers_and_main_units() -> None:

@@ -38,6 +38,14 @@ glm-4.5-air         34.60  18.38   9.73   7.43   5.68 45  5760  199.3 12.46
 kimi-k2             88.08  46.79  24.77  18.92  14.45 60 23040 2029.4 42.28
 smallthinker-4b      7.08   3.76   1.99   1.52   1.16 32  1024    7.2  0.91
 smallthinker-21b    11.80   6.27   3.32   2.53   1.94 52  3328   39.3  3.68
+qwen3.5-35b-a3b      6.29   3.34   1.77   1.35   1.03 40 10240   64.4  2.01
+qwen3.6-35b-a3b      6.29   3.34   1.77   1.35   1.03 40 10240   64.4  2.01
+qwen3.5-397b-a17b   25.17  13.37   7.08   5.41   4.13 60 30720  773.1 15.10
+qwen3.8-flash-next   9.83   5.22   2.76   2.11   1.61 48 24576  241.6  4.72
+deepseek-v4-flash   50.33  26.74  14.16  10.81   8.26 43 11008  554.1 12.99
+glm-5.2             75.50  40.11  21.23  16.22  12.39 75 19200 1449.6 45.30
+glm-4.7-flash       18.87  10.03   5.31   4.06   3.10 46  2944   55.6  3.47
+gemma-4-26b-a4b     11.89   6.32   3.35   2.56   1.95 30  3840   45.7  2.85
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
 
@@ -59,6 +67,14 @@ PUBLISHED_BILLIONS = {  # model cards and papers
     "smallthinker-4b": 4,
     "switch-base-128": 7.4,
     "olmoe-mini": 0.0274,
+    "qwen3.5-35b-a3b": 35,
+    "qwen3.6-35b-a3b": 35,
+    "qwen3.5-397b-a17b": 397,
+    "qwen3.8-flash-next": 125,
+    "deepseek-v4-flash": 284,
+    "glm-5.2": 744,
+    "glm-4.7-flash": 30,
+    "gemma-4-26b-a4b": 25.2,
 }
 
 
@@ -111,6 +127,16 @@ def test_dense_parts_of_mixtral_by_hand() -> None:
     assert model.non_expert_bytes() == 2 * total
     with pytest.raises(IndexError, match="model layer 32 of 32"):
         model.kv_bytes_per_token(32)
+
+
+def test_gated_delta_layers_by_hand() -> None:
+    """One layer in four: queries and their gate, keys, values, output; three: q, k, v, z, output."""
+    model = load_model("qwen3.5-35b-a3b")
+    full = 2048 * (2 * 16 * 256) + 2 * 2048 * (2 * 256) + (16 * 256) * 2048
+    delta = 2 * 2048 * (16 * 128) + 2 * 2048 * (32 * 128) + (32 * 128) * 2048
+    assert 40 * model.attention_params(0) == 10 * full + 30 * delta
+    assert model.kv_bytes_per_token(0) == 2 * 2 * 256 * 2 // 4
+    assert model.attention_flops_per_context_token(0) == 4 * 16 * 256 // 4
 
 
 def test_latent_attention_dense_first_and_shared_experts() -> None:

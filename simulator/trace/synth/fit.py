@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.trace.synth.levers import LEVERS, Lever, Target
+from simulator.trace.synth.levers import LEVERS, Lever, Target, put
 from simulator.trace.synth.parameters import Parameters
 from simulator.trace.synth.statistics import Floats
 
@@ -36,7 +36,7 @@ def fit(start: Parameters, n_layers: int, targets: Sequence[Target], measure: Me
     levers = [lever for lever in LEVERS if _of(lever, targets)]
     if not levers:
         return Fit(start, measure(start))
-    point = [_start(lever, start, n_layers) for lever in levers]
+    point = [lever.start(start, n_layers) for lever in levers]
     errors, statistics = _errors(levers, point, start, targets, measure)
     best = (_size(errors), point, statistics)
     steps = np.array([lever.step for lever in levers])
@@ -53,7 +53,7 @@ def fit(start: Parameters, n_layers: int, targets: Sequence[Target], measure: Me
         ahead *= steps / max(float(np.abs(ahead).max()), 1.0)
         before, means = point, _means(errors)
         point = [
-            np.clip(values + ahead[i] + _own(errors[i], slopes[i, i], lever.step), *_bounds(lever))
+            np.clip(values + ahead[i] + _own(errors[i], slopes[i, i], lever.step), *lever.bounds)
             for i, (lever, values) in enumerate(zip(levers, point, strict=True))
         ]
         errors, statistics = _errors(levers, point, start, targets, measure)
@@ -62,7 +62,7 @@ def fit(start: Parameters, n_layers: int, targets: Sequence[Target], measure: Me
         if taken @ taken > SMALL:
             missed = (means - _means(errors)) - slopes @ taken
             slopes += np.outer(missed, taken) / (taken @ taken)
-    return Fit(_with(start, levers, best[1]), best[2])
+    return Fit(put(start, levers, best[1]), best[2])
 
 
 def _of(lever: Lever, targets: Sequence[Target]) -> list[Target]:
@@ -77,7 +77,7 @@ def _errors(
     measure: Measure,
 ) -> tuple[list[Floats], dict[str, Floats]]:
     """Return by how much each lever is to be raised, in its statistics, for each value of its parameter."""
-    statistics = measure(_with(start, levers, point))
+    statistics = measure(put(start, levers, point))
     return [
         _error(lever, values, _of(lever, targets), statistics)
         for lever, values in zip(levers, point, strict=True)
@@ -113,27 +113,3 @@ def _means(errors: Sequence[Floats]) -> Floats:
 def _size(errors: Sequence[Floats]) -> float:
     """Return the root mean square error, each lever counted once."""
     return float(np.sqrt(np.mean([np.mean(values**2) for values in errors])))
-
-
-def _bounds(lever: Lever) -> tuple[float, float]:
-    if lever.logarithmic:
-        return float(np.log(lever.least)), float(np.log(lever.most))
-    return lever.least, lever.most
-
-
-def _start(lever: Lever, start: Parameters, n_layers: int) -> Floats:
-    """Return where the search begins."""
-    if lever.by_layer:
-        return start.by_layer(lever.parameter, n_layers)
-    value = np.clip(getattr(start, lever.parameter), lever.least, lever.most)
-    return np.array([np.log(value) if lever.logarithmic else value])
-
-
-def _with(start: Parameters, levers: Sequence[Lever], point: Sequence[Floats]) -> Parameters:
-    """Return ``start`` with the parameters of a point, rounded so that a file can hold them exactly."""
-    fitted: dict[str, float | tuple[float, ...]] = {}
-    for lever, values in zip(levers, point, strict=True):
-        numbers = np.exp(values) if lever.logarithmic else values
-        rounded = tuple(float(f"{number:.4g}") for number in numbers)
-        fitted[lever.parameter] = rounded if lever.by_layer else rounded[0]
-    return start.model_copy(update=fitted)

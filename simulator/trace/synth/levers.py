@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.trace.synth.parameters import Parameters
 from simulator.trace.synth.statistics import Floats
 
 
@@ -41,6 +43,20 @@ class Lever:
     by_layer: bool = False
     logarithmic: bool = False
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the least and the most, as the search counts."""
+        if self.logarithmic:
+            return float(np.log(self.least)), float(np.log(self.most))
+        return self.least, self.most
+
+    def start(self, parameters: Parameters, n_layers: int) -> Floats:
+        """Return where the search begins: one value, or one for each layer."""
+        if self.by_layer:
+            return parameters.by_layer(self.parameter, n_layers)
+        value = np.clip(getattr(parameters, self.parameter), self.least, self.most)
+        return np.array([np.log(value) if self.logarithmic else value])
+
 
 LEVERS = (
     Lever("skew", ("top_share", "activation_sd"), most=4, by_layer=True),
@@ -50,3 +66,13 @@ LEVERS = (
     Lever("drift", (), ("reuse_64",), least=1e-5, most=0.5, step=1, logarithmic=True),
     Lever("concentration", ("weight_1", "skip_share"), ("high_share",), 0.01, 50, logarithmic=True),
 )
+
+
+def put(start: Parameters, levers: Sequence[Lever], point: Sequence[Floats]) -> Parameters:
+    """Return ``start`` with the parameters of a point, rounded so that a file can hold them exactly."""
+    fitted: dict[str, float | tuple[float, ...]] = {}
+    for lever, values in zip(levers, point, strict=True):
+        numbers = np.exp(values) if lever.logarithmic else values
+        rounded = tuple(float(f"{number:.4g}") for number in numbers)
+        fitted[lever.parameter] = rounded if len(rounded) > 1 else rounded[0]
+    return start.model_copy(update=fitted)

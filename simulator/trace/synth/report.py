@@ -13,6 +13,7 @@ from simulator.config.paths import relative_to
 from simulator.config.yaml_scalars import Dumper
 from simulator.trace.synth.levers import Target
 from simulator.trace.synth.parameters import Parameters
+from simulator.trace.synth.sized import describe_sized, parse
 from simulator.trace.synth.statistics import Floats, describe
 
 
@@ -61,7 +62,9 @@ def as_yaml(parameters: Parameters, folder: Path) -> str:
 
 
 def _row(name: str, layer: int | None, real: float, synthetic: float, worst: float | None) -> Row:
-    return Row(name, describe(name), layer, real, synthetic, synthetic - real, worst)
+    sized = parse(name)
+    meaning = describe_sized(*sized) if sized else describe(name)
+    return Row(name, meaning, layer, real, synthetic, synthetic - real, worst)
 
 
 def _cell(value: object) -> str:

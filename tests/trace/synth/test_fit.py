@@ -21,6 +21,7 @@ from simulator.trace.synth.levers import Target
 from simulator.trace.synth.parameters import Parameters
 from simulator.trace.synth.report import compare_traces
 from simulator.trace.synth.shape import header_of
+from simulator.trace.synth.sized import measure_sized
 from simulator.trace.synth.statistics import measure
 from tests.trace.examples import RECORDED, needs_recorded, random_trace
 
@@ -170,6 +171,57 @@ def test_nothing_to_fit_leaves_the_parameters() -> None:
     assert found.parameters == parameters
 
 
+SIZED = ("lru_hit_4", "lru_hit_8", "lru_hit_16", "within_4", "top_6")
+
+
+def known_and_fitted(**assumed):
+    """Fit to what a trace of known parameters has, from other parameters and with another seed."""
+    shape = {"layers": 4, "experts": 32, "top_k": 2}
+    truth = Parameters(
+        **shape, sequences=16, prefill=0, decode=200, skew=0.9, stickiness=1.2, domain_strength=1.1, seed=5
+    )
+    (trace,) = synthesise(truth, header_of(truth))
+    real = measure_sized(trace, SIZED)
+    numbers = [{"statistic": n, "value": float(v.mean()), "source": "drawn"} for n, v in real.items()]
+    statistics = published.PublishedStatistics(
+        name="known",
+        statistics=numbers,
+        counted_on={"sequences": 16, "decode": 200},
+        assumed={**shape, **assumed},
+    )
+    return truth, published.fit_to_published(statistics, "known", seed=1)
+
+
+def test_statistics_of_a_size_come_back_and_so_do_the_parameters() -> None:
+    truth, (found, targets) = known_and_fitted(skew=0.3, stickiness=0.2)
+    for target in targets:
+        assert target.found(found.statistics) == pytest.approx(target.value, abs=0.01), target
+    assert found.parameters.skew == pytest.approx(truth.skew, abs=0.25)
+    assert found.parameters.stickiness == pytest.approx(truth.stickiness, abs=0.4)
+    assert found.parameters.domain_strength == pytest.approx(truth.domain_strength, abs=0.3)
+    assert found.parameters.decode == 256  # lengths are the file's own, not those of the count
+    assert known_and_fitted(skew=0.3, stickiness=0.2)[1][0].parameters == found.parameters
+
+
+def test_a_number_that_is_only_compared_moves_nothing() -> None:
+    numbers = [{"statistic": "lru_hit_4", "value": 0.5, "source": "nobody"}]
+    shape = {"layers": 2, "experts": 8, "top_k": 2}
+    wrong = {"statistic": "reuse_1", "value": 0.99, "source": "nobody", "fit": False}
+    fits = [
+        published.fit_to_published(
+            published.PublishedStatistics(
+                name="x", statistics=statistics, counted_on={"decode": 60}, assumed=shape
+            ),
+            "x",
+            0,
+        )
+        for statistics in (numbers, [*numbers, wrong])
+    ]
+    assert fits[0][0].parameters == fits[1][0].parameters
+    assert "reuse_1" in fits[1][0].statistics
+    assert len(fits[1][1]) == 2
+
+
 def test_a_trace_of_few_tokens_is_refused() -> None:
     with pytest.raises(InputError, match="at least 100"):
         like.fit_to_trace(random_trace(), 0)
@@ -200,6 +252,8 @@ STATISTICS = {
     [
         ({"statistic": "reuse"}, "did you mean 'reuse_"),
         ({"layer": 2}, "0 to 1"),
+        ({"statistic": "lru_hit"}, "did you mean 'lru_hit_N'"),
+        ({"statistic": "lru_hit_9"}, "at most 8"),
         ({"statistic": "high_share", "layer": 0}, "of all layers together"),
         ({"value": 1.5}, "less than or equal to 1"),
     ],
@@ -222,4 +276,6 @@ def test_every_file_of_statistics_names_what_can_be_measured() -> None:
         statistics, _ = published.load_published(str(path))
         parameters = statistics.assumed.model_copy(update={"sequences": 1, "prefill": 0, "decode": 80})
         drawn: Trace = like.joined(synthesise(parameters, header_of(parameters)))
-        assert {number.statistic for number in statistics.statistics} <= set(measure(drawn))
+        assert {number.statistic for number in statistics.statistics} <= set(
+            measure(drawn) | measure_sized(drawn, [number.statistic for number in statistics.statistics])
+        )

@@ -1,0 +1,1 @@
+"""Numbers that others measured or published, each beside its simulation."""
