@@ -163,8 +163,8 @@ class Player:
         runtime = self.runtime
         streamed = [key for key in decision.fetch if key not in decision.kept]
         buffers = max(1, runtime.staging_buffers)
-        by_matrix = runtime.parts_order == "matrix" and runtime.parts > 1
-        step = self.step = Step(runtime.parts if by_matrix and len(streamed) <= buffers else 1)
+        by_matrix = runtime.parts_order == "matrix" and len(streamed) <= buffers
+        step = self.step = Step(runtime.n_parts(decision.event.layer) if by_matrix else 1)
         step.streamed = set(streamed)
         step.held_back = deque(streamed[buffers:])
         for key in decision.fetch:
@@ -213,7 +213,10 @@ class Player:
 
     def _compute(self, decision: Decision, step: Step, record: Record) -> None:
         layer, n = decision.event.layer, self.n_versions
-        ns = {key: self.costs.expert_ns(layer, key % n, tokens) for key, tokens in decision.serve.items()}
+        ns: dict[int, Sequence[int]] = {}  # by stage
+        for key, tokens in decision.serve.items():
+            whole = self.costs.expert_ns(layer, key % n, tokens)
+            ns[key] = self.runtime.part_ns(layer, key % n, whole) if step.stages > 1 else (whole,)
         by_layer, in_order = self.runtime.overlap == "layer", self.runtime.overlap == "in_order"
         for stage in range(step.stages):
             hits, ready, pending = deque(decision.hits), step.ready[stage], set(step.order)
@@ -244,8 +247,7 @@ class Player:
                         batch.append(ready.popleft())
                 key = batch.popleft()
                 pending.discard(key)
-                share = ns[key] // step.stages + (stage < ns[key] % step.stages)
-                self._busy(record, "expert_ns", share, key)
+                self._busy(record, "expert_ns", ns[key][stage], key)
                 if stage == step.stages - 1 and key in step.streamed and step.held_back:
                     self.fabric.advance(self.now)
                     self.loader.queue([step.loads[step.held_back.popleft()]])
