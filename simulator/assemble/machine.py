@@ -109,12 +109,13 @@ def _in_series(a: int, b: int) -> int:
     return a * b // (a + b) if a else 0
 
 
-def runtime_plan(experiment: Experiment) -> RuntimePlan:
+def runtime_plan(experiment: Experiment, costs: Costs) -> RuntimePlan:
     """Return the runtime settings as the engine takes them."""
     r = experiment.runtime
     return RuntimePlan(
         overlap=r.overlap,
-        parts=r.parts,
+        parts=1 if r.parts == "tensors" else r.parts,
+        tensors=costs.tensors if r.parts == "tensors" else (),
         parts_order=r.parts_order,
         evict=r.evict,
         cancel=r.cancel,

@@ -57,8 +57,8 @@ class Run:
         _check_trace_fits_model(inputs)
         self.tiers = machines.tiers_used(experiment, inputs.hardware)
         self.machine: MachinePlan = machines.machine_plan(inputs.hardware, self.tiers, experiment.runtime)
-        self.runtime: RuntimePlan = machines.runtime_plan(experiment)
         self.costs: Costs = _costs(inputs)
+        self.runtime: RuntimePlan = machines.runtime_plan(experiment, self.costs)
         self.layer_bytes = self.costs.sizes[0]
         self.n_versions = len(self.costs.sizes)
         self.precisions: tuple[str, ...] = getattr(self.costs, "precisions", ())
