@@ -14,7 +14,7 @@ from functools import cache
 
 from simulator.assemble.code import Code
 from simulator.engine.demand import Launches, PassCosts
-from simulator.engine.plan import NS_PER_S, ceil_div
+from simulator.engine.plan import NS_PER_S, ceil_div, equal_parts
 from simulator.machine.hardware import ComputeUnit
 from simulator.model.precision import BITS
 from simulator.model.spec import ModelSpec
@@ -26,6 +26,7 @@ ACTIVATION_BYTES = 2  # fp16
 MIX_BITS = {
     "Q4_K_M": Fraction("4.8944")
 }  # whole-file mix of Llama-3.1-8B, llama.cpp tools/quantize/README.md
+UNTOLD_TENSORS = 3  # equal ones of an expert whose trace does not tell them: gate, up and down (assumed)
 ASSUMED_BITS = Fraction(9, 2)  # of a trace that does not name its precision
 
 
@@ -48,12 +49,16 @@ class Span:
 
 
 class ModelCosts:
-    """Costs of a described model on a machine; ``precisions`` are the experts' versions, main first."""
+    """Costs of a described model on a machine; ``precisions`` are the experts' versions, main first.
+
+    ``tensors`` has the bytes of an expert's tensors by layer and version.
+    """
 
     def __init__(self, spec: ModelSpec, code: Code, precisions: Sequence[str]) -> None:
         self.spec, self.code, self.precisions = spec, code, tuple(precisions)
         self.activation_bytes = spec.hidden * ACTIVATION_BYTES
         self.sizes = tuple(spec.expert_bytes_by_layer(p) for p in precisions)
+        self.tensors = tuple(zip(*(spec.expert_tensor_bytes(p) for p in precisions), strict=True))
         self.expert_ns = cache(self._expert_ns)
         self.cpu_expert_ns = cache(self._cpu_expert_ns)
         moe = set(spec.moe_layers)
@@ -165,13 +170,16 @@ class TraceCosts:
     """Costs of a model known by its bytes only: each dense block and expert is read once a pass.
 
     Flops follow from bytes and the precision's bits per weight; KV cache, embedding and LM head are
-    not in such a trace and cost nothing (said in the results' notes).
+    not in such a trace and cost nothing (said in the results' notes). ``tensors`` has the bytes of an
+    expert's tensors by layer and version.
     """
 
     def __init__(self, model: TraceModel, code: Code) -> None:
         self.model, self.code = model, code
         self.activation_bytes = 0
         self.sizes = (model.expert_bytes_by_layer,)
+        tensors = model.expert_tensor_bytes or [equal_parts(n, UNTOLD_TENSORS) for n in self.sizes[0]]
+        self.tensors = tuple((tuple(sizes),) for sizes in tensors)
         bits = BITS.get(model.precision) or MIX_BITS.get(model.precision) or ASSUMED_BITS
         self.flops_per_byte = 16 / bits  # 2 flops a weight, 8 bits a byte
         self.expert_ns = cache(self._expert_ns)

@@ -64,7 +64,7 @@ def _load_ns(link: LinkPlan, machine: MachinePlan, runtime: RuntimePlan, n_bytes
     rate = max(1, min(rates))
     if machine.dram_bytes_per_s:
         rate = max(1, min(rate, machine.dram_bytes_per_s // (len(machine.links) + 1)))
-    jobs = runtime.parts + link.lanes
+    jobs = max([runtime.parts, *(len(versions[0]) for versions in runtime.tensors)]) + link.lanes
     copied = move_ns(n_bytes, link.copy_bytes_per_s)
     return jobs * link.latency_ns + move_ns(n_bytes + jobs * link.read_bytes(0), rate) + copied
 

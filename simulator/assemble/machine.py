@@ -109,7 +109,7 @@ def _in_series(a: int, b: int) -> int:
     return a * b // (a + b) if a else 0
 
 
-def runtime_plan(experiment: Experiment, host: HostPlan, write_back_rate: int) -> RuntimePlan:
+def runtime_plan(experiment: Experiment, costs: Costs, host: HostPlan, write_back_rate: int) -> RuntimePlan:
     """Return the runtime settings as the engine takes them, and what the host thread costs.
 
     ``write_back_rate``: bytes/s at which compute waits for victims that are copied back; 0 where it does not.
@@ -118,7 +118,8 @@ def runtime_plan(experiment: Experiment, host: HostPlan, write_back_rate: int) -
     exclusive = r.tiers == "exclusive"
     return RuntimePlan(
         overlap=r.overlap,
-        parts=r.parts,
+        parts=1 if r.parts == "tensors" else r.parts,
+        tensors=costs.tensors if r.parts == "tensors" else (),
         parts_order=r.parts_order,
         evict=r.evict,
         cancel=r.cancel,

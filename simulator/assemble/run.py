@@ -62,10 +62,10 @@ class Run:
         copied = as_copied(inputs.hardware, inputs.software)
         self.machine: MachinePlan = machines.machine_plan(copied, self.tiers, experiment.runtime)
         self.code = Code(inputs.software, inputs.hardware.main_unit, inputs.hardware.compute.cpu)
-        self.runtime: RuntimePlan = machines.runtime_plan(
-            experiment, self.code.host_plan(), self.code.write_back_rate(self.machine.links)
-        )
         self.costs: Costs = _costs(inputs, self.code)
+        self.runtime: RuntimePlan = machines.runtime_plan(
+            experiment, self.costs, self.code.host_plan(), self.code.write_back_rate(self.machine.links)
+        )
         self.layer_bytes = self.costs.sizes[0]
         self.n_versions = len(self.costs.sizes)
         self.precisions: tuple[str, ...] = getattr(self.costs, "precisions", ())

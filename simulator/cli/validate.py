@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.arguments import Sets
 from simulator.cli.effects import Effective
 from simulator.cli.validate_reference import reference
 from simulator.errors import InputError
@@ -39,6 +40,7 @@ def phone(
     fit_tokens: Annotated[
         int, typer.Option("--fit-tokens", help="how many of its first tokens to fit on")
     ] = 64,
+    set_: Sets = None,
     force: Annotated[bool, typer.Option("--force", help="replace another validation's results")] = False,
 ) -> None:
     """Fit a phone on a run of BigMoeOnEdge, and predict its other tokens and other runs."""
@@ -52,7 +54,9 @@ def phone(
     if (fit_trace is None) != (fit_metrics is None):
         raise InputError("--fit-trace", "goes with --fit-metrics", "give both or neither")
     pair = (fit_trace, fit_metrics) if fit_trace and fit_metrics else None
-    done = validate_phone(out, pair, list(zip(traces, measured, strict=True)), fit_tokens, force=force)
+    done = validate_phone(
+        out, pair, list(zip(traces, measured, strict=True)), fit_tokens, set_ or [], force=force
+    )
     for row in done.rows:
         if row["predictor"] == "simulated" and row["median"] == row["median"]:  # not NaN: none was above 0
             print(f"{row['part']}, {row['quantity']}: median error {float(str(row['median'])):.1%}")

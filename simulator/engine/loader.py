@@ -9,7 +9,7 @@ from itertools import zip_longest
 from simulator.engine.fabric import Fabric
 from simulator.engine.jobs import Job, Piece, Transfer
 from simulator.engine.link import Link
-from simulator.engine.plan import RuntimePlan, ceil_div
+from simulator.engine.plan import RuntimePlan, ceil_div, equal_parts
 from simulator.engine.speculation import Speculation
 from simulator.engine.tiers import Tier
 
@@ -49,18 +49,13 @@ class Loader:
     def jobs(self, transfer: Transfer, n_bytes: int, *, single: bool = False) -> list[Job]:
         """Cut a transfer into its first-hop jobs, one a piece; ``single`` forces one piece."""
         link = transfer.hops[0].plan
-        parts, by_matrix = self.runtime.parts, self.runtime.parts_order == "matrix" and not single
-        n = 1
-        if by_matrix:
-            n = parts
-        elif link.split and not single:
-            n = parts if parts > 1 else link.lanes
+        by_matrix = self.runtime.parts_order == "matrix" and not single
+        sizes = (n_bytes,) if single else self._sizes(transfer, n_bytes)
         two_hops = len(transfer.hops) == 2
         chunk = 0 if two_hops and link.copy_bytes_per_s else link.chunk_bytes
-        transfer.pieces = [0] * (n if by_matrix else 1)
+        transfer.pieces = [0] * (len(sizes) if by_matrix else 1)
         jobs = []
-        for i in range(n):
-            size = n_bytes // n + (n_bytes % n if i == 0 else 0)
+        for i, size in enumerate(sizes):
             if size == 0:
                 continue
             piece = Piece(transfer, i if by_matrix else 0)
@@ -71,6 +66,15 @@ class Loader:
         transfer.reading = list(transfer.pieces)
         transfer.landed_as = [0] * len(transfer.pieces)
         return jobs
+
+    def _sizes(self, transfer: Transfer, n_bytes: int) -> Sequence[int]:
+        """Return the bytes of each piece of an expert."""
+        runtime, link, top = self.runtime, transfer.hops[0].plan, self.top
+        layer, version = transfer.key // top.keys_per_layer, transfer.key % top.n_versions
+        in_parts = runtime.parts_order == "matrix" or (link.split and runtime.parts > 1)
+        if in_parts or runtime.tensors:
+            return runtime.part_bytes(layer, version, n_bytes)
+        return equal_parts(n_bytes, link.lanes if link.split else 1)
 
     def queue(self, loads: Sequence[Load]) -> None:
         """Queue the jobs of demand transfers: expert by expert, or matrix by matrix over all.

@@ -63,6 +63,7 @@ class MergedPlayer:
             and link.plan.lanes == 1
             and not link.plan.table
             and not link.plan.copy_bytes_per_s
+            and not runtime.tensors
             and (runtime.parts == 1 or (runtime.parts_order == "expert" and not link.plan.split))
             and runtime.overlap == "expert"
             and runtime.evict == "on_insert"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,6 +17,11 @@ def ceil_div(a: int, b: int) -> int:
 def move_ns(n_bytes: int, bytes_per_s: int) -> int:
     """Return how long ``n_bytes`` take at a constant rate; 0 for a rate of 0 (no such cost)."""
     return -(-n_bytes * NS_PER_S // bytes_per_s) if bytes_per_s else 0
+
+
+def equal_parts(n_bytes: int, n: int) -> list[int]:
+    """Return ``n`` parts of ``n_bytes``, the remainder in the first."""
+    return [n_bytes // n + n_bytes % n, *[n_bytes // n] * (n - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +49,7 @@ class LinkPlan:
 
     def read_bytes(self, n_bytes: int) -> int:
         """Return how many bytes a read of ``n_bytes`` moves, with alignment."""
-        a = self.align_bytes
-        return (ceil_div(n_bytes, a) + 1) * a if a else n_bytes
+        return n_bytes + self.align_bytes
 
     def lane_rate(self, block_bytes: int, moving: int) -> int:
         """Return the rate of one lane while ``moving`` lanes move, in bytes/s."""
@@ -88,10 +93,14 @@ class HostPlan:
 
 @dataclass(frozen=True, slots=True)
 class RuntimePlan:
-    """How the inference engine moves and computes experts; docs/timing.md §4 and §5."""
+    """How the inference engine moves and computes experts; docs/timing.md §4 and §5.
+
+    ``tensors[layer][version]`` has the bytes of each of an expert's tensors; () for ``parts`` equal ones.
+    """
 
     overlap: Literal["expert", "in_order", "layer"] = "expert"
     parts: int = 1
+    tensors: tuple[tuple[tuple[int, ...], ...], ...] = ()
     parts_order: Literal["expert", "matrix"] = "expert"
     evict: Literal["on_insert", "after_event"] = "on_insert"
     cancel: Literal["none", "queued", "chunk"] = "queued"
@@ -100,6 +109,22 @@ class RuntimePlan:
     exclusive: bool = False
     overhead: Overhead = field(default_factory=Overhead)
     host: HostPlan = field(default_factory=HostPlan)
+
+    def n_parts(self, layer: int) -> int:
+        """Return how many parts an expert of a layer has, in all versions."""
+        return len(self.tensors[layer][0]) if self.tensors else self.parts
+
+    def part_bytes(self, layer: int, version: int, n_bytes: int) -> Sequence[int]:
+        """Return the bytes of each part of an expert of ``n_bytes``."""
+        return self.tensors[layer][version] if self.tensors else equal_parts(n_bytes, self.parts)
+
+    def part_ns(self, layer: int, version: int, ns: int) -> Sequence[int]:
+        """Return how the ``ns`` that computing an expert takes are divided over its parts."""
+        weights = self.tensors[layer][version] if self.tensors else (1,) * self.parts
+        whole = sum(weights)
+        shares = [ns * weight // whole for weight in weights]
+        left = ns - sum(shares)
+        return [share + (i < left) for i, share in enumerate(shares)]
 
 
 @dataclass(frozen=True, slots=True)

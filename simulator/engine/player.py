@@ -187,8 +187,8 @@ class Player:
         runtime = self.runtime
         streamed = [key for key in decision.fetch if key not in decision.kept]
         buffers = max(1, runtime.staging_buffers)
-        by_matrix = runtime.parts_order == "matrix" and runtime.parts > 1
-        step = self.step = Step(runtime.parts if by_matrix and len(streamed) <= buffers else 1)
+        by_matrix = runtime.parts_order == "matrix" and len(streamed) <= buffers
+        step = self.step = Step(runtime.n_parts(decision.event.layer) if by_matrix else 1)
         step.streamed = set(streamed)
         step.held_back = deque(streamed[buffers:])
         for key in decision.fetch:
@@ -250,7 +250,10 @@ class Player:
 
     def _compute(self, decision: Decision, step: Step, record: Record) -> None:
         layer, n = decision.event.layer, self.n_versions
-        ns = {key: self.costs.expert_ns(layer, key % n, tokens) for key, tokens in decision.serve.items()}
+        ns: dict[int, Sequence[int]] = {}  # by stage
+        for key, tokens in decision.serve.items():
+            whole = self.costs.expert_ns(layer, key % n, tokens)
+            ns[key] = self.runtime.part_ns(layer, key % n, whole) if step.stages > 1 else (whole,)
         by_layer, in_order = self.runtime.overlap == "layer", self.runtime.overlap == "in_order"
         launches = self.host.launches
         start_ns, issue_ns = (
@@ -285,10 +288,9 @@ class Player:
                         batch.append(ready.popleft())
                 key = batch.popleft()
                 pending.discard(key)
-                share = ns[key] // step.stages + (stage < ns[key] % step.stages)
                 if launches and stage == 0:
                     self._await_host(record, self.host.issued(issue_ns + launches.expert_ns[layer]))
-                self._busy(record, "expert_ns", start_ns + share, key)
+                self._busy(record, "expert_ns", start_ns + ns[key][stage], key)
                 start_ns = issue_ns = 0
                 if stage == step.stages - 1 and key in step.streamed and step.held_back:
                     self.fabric.advance(self.now)

@@ -133,7 +133,7 @@ class Runtime(_Strict):
     """
 
     overlap: Literal["expert", "in_order", "layer"] = "expert"
-    parts: Positive = 1
+    parts: Positive | Literal["tensors"] = 1
     parts_order: Literal["expert", "matrix"] = "expert"
     evict: Literal["on_insert", "after_event"] = "on_insert"
     preemption: Literal["chunk", "none"] = "chunk"

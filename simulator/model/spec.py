@@ -27,11 +27,11 @@ class ModelSpec(BaseModel):
 
     Which layers are MoE: ``moe_layer_list`` if given, else the layers i >= ``dense_first`` with
     (i + 1) divisible by ``moe_every``. ``expert_matrices`` is 3 (gate, up, down) or 2 (up, down) and
-    holds for shared and dense FFNs too. ``shared_ffn`` is the width of all shared experts together,
-    ``dense_ffn`` that of the layers that are not MoE. ``gate_weights`` says what the router makes of
-    its logits: softmax over all experts, the same renormalised over the chosen k, or sigmoids.
-    ``unverified`` names the fields that were recalled and not looked up. Norms, biases and position
-    tables are not counted.
+    holds for shared and dense FFNs too. ``fused_gate_up``: an expert's gate and up are stored as one
+    tensor. ``shared_ffn`` is the width of all shared experts together, ``dense_ffn`` that of the layers
+    that are not MoE. ``gate_weights`` says what the router makes of its logits: softmax over all experts,
+    the same renormalised over the chosen k, or sigmoids. ``unverified`` names the fields that were
+    recalled and not looked up. Norms, biases and position tables are not counted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +50,7 @@ class ModelSpec(BaseModel):
     top_k: Count
     expert_ffn: Count
     expert_matrices: Literal[2, 3] = 3
+    fused_gate_up: StrictBool = False
     shared_ffn: NotNegative = 0
     dense_ffn: NotNegative = 0
     dense_first: NotNegative = 0
@@ -73,6 +74,8 @@ class ModelSpec(BaseModel):
             )
         if len(layers) < self.n_model_layers and not self.dense_ffn:
             raise ValueError("dense_ffn is 0 but some layers are not MoE; give the width of their FFN")
+        if self.fused_gate_up and self.expert_matrices < 3:
+            raise ValueError("fused_gate_up is true but expert_matrices is 2: there is no gate to fuse")
         for name in self.unverified:
             if name.split(".")[0] not in type(self).model_fields:
                 raise ValueError(
@@ -98,13 +101,20 @@ class ModelSpec(BaseModel):
     def expert_bytes_by_layer(self, precision: str | None = None) -> tuple[int, ...]:
         """Return the bytes of one expert of each MoE layer; in the main precision if none is named.
 
-        Each matrix is rounded up to whole bytes. Errors: ValueError (unknown precision), InputError (one that
+        Errors: those of ``expert_tensor_bytes``.
+        """
+        return tuple(map(sum, self.expert_tensor_bytes(precision)))
+
+    def expert_tensor_bytes(self, precision: str | None = None) -> tuple[tuple[int, ...], ...]:
+        """Return the bytes of each tensor of one expert of each MoE layer, down last.
+
+        Each is rounded up to whole bytes. Errors: ValueError (unknown precision), InputError (one that
         cannot hold the expert's rows).
         """
         name = canonical(precision or self.main_precision)
         try:
             return tuple(
-                sum(matrix_bytes(*shape, part) for shape, part in self._matrices(name, layer))
+                tuple(matrix_bytes(*shape, part) for shape, part in self._tensors(name, layer))
                 for layer in self.moe_layers
             )
         except ValueError as error:
@@ -116,14 +126,16 @@ class ModelSpec(BaseModel):
         every = {
             (part, stored(part, columns), columns)
             for layer in self.moe_layers
-            for (_, columns), part in self._matrices(name, layer)
+            for (_, columns), part in self._tensors(name, layer)
         }
         return tuple(sorted(one for one in every if one[0] != one[1]))
 
-    def _matrices(self, precision: str, layer: int) -> list[tuple[tuple[int, int], str]]:
-        """Return ((rows, columns), precision) of each matrix of an expert: gate and up, then down."""
-        parts = matrix_precisions(precision, layer, self.n_model_layers, self.expert_matrices)
-        shapes = [(self.expert_ffn, self.hidden)] * (len(parts) - 1) + [(self.hidden, self.expert_ffn)]
+    def _tensors(self, precision: str, layer: int) -> list[tuple[tuple[int, int], str]]:
+        """Return ((rows, columns), precision) of each tensor of an expert: gate and up, then down."""
+        n_in, fused = self.expert_matrices - 1, self.fused_gate_up
+        shapes = [(2 * self.expert_ffn, self.hidden)] if fused else [(self.expert_ffn, self.hidden)] * n_in
+        shapes.append((self.hidden, self.expert_ffn))
+        parts = matrix_precisions(precision, layer, self.n_model_layers, len(shapes))
         return list(zip(shapes, parts, strict=True))
 
     def expert_bytes(self, precision: str | None = None) -> int:

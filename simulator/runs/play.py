@@ -14,6 +14,7 @@ from policies.base import Policy
 from policies.origin import Origin, origin, own_code
 from policies.registry import named
 from simulator import __version__
+from simulator.assemble.costs import UNTOLD_TENSORS
 from simulator.assemble.library import Library
 from simulator.assemble.run import Inputs, Run
 from simulator.config.paths import shown
@@ -267,5 +268,9 @@ def _warnings(inputs: Inputs, run: Run) -> list[str]:
             f"{asked} needs rows of a multiple of 256 weights; rows of {columns} are {kind}, as in llama.cpp"
             for asked, kind, columns in falls
         ]
+    elif inputs.experiment.runtime.parts == "tensors" and not inputs.model.expert_tensor_bytes:
+        found.append(
+            f"the trace does not tell the tensors of an expert: {UNTOLD_TENSORS} equal ones are assumed"
+        )
     found += [f"hardware {inputs.hardware.name}: {line}" for line in inputs.hardware.doubts]
     return found

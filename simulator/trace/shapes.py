@@ -14,13 +14,19 @@ from simulator.trace.core import Trace, TraceHeader
 MOST_EXPERTS = int(np.iinfo(np.int16).max)
 
 
+BY_LAYER = ("moe_layers", "expert_bytes", "expert_tensor_bytes", "dense_bytes")
+"""Fields of the header that have one entry a MoE layer."""
+
+
 def check_header(header: TraceHeader, where: str) -> None:
     """Check that the header's numbers and lists agree with each other."""
-    for name in ("moe_layers", "expert_bytes", "dense_bytes"):
+    for name in BY_LAYER:
         values = getattr(header, name)
         if values is not None and len(values) != header.n_layers:
             hint = f"one for each of {header.n_layers} MoE layers"
             raise InputError(where, f"header: {name} has {len(values)} entries", hint)
+    if header.expert_tensor_bytes is not None:
+        _check_tensors(header.expert_bytes, header.expert_tensor_bytes, where)
     layers, last = header.moe_layers, header.n_model_layers - 1
     if any(b <= a for a, b in pairwise(layers)):
         raise InputError(where, "header: moe_layers are not in ascending order", "each model layer once")
@@ -31,6 +37,18 @@ def check_header(header: TraceHeader, where: str) -> None:
         raise InputError(where, f"header: n_experts {header.n_experts}", f"at most {MOST_EXPERTS}")
     if header.top_k > header.n_experts:
         raise InputError(where, f"header: top_k {header.top_k}", f"at most n_experts {header.n_experts}")
+
+
+def _check_tensors(
+    expert_bytes: tuple[int, ...] | None, tensors: tuple[tuple[int, ...], ...], where: str
+) -> None:
+    """Check that an expert's tensors make up the expert, in each layer."""
+    if expert_bytes is None:
+        raise InputError(where, "header: expert_tensor_bytes without expert_bytes", "both, or none")
+    for layer, (whole, sizes) in enumerate(zip(expert_bytes, tensors, strict=True)):
+        if sum(sizes) != whole:
+            what = f"header: expert_tensor_bytes of layer {layer} are {sum(sizes)} bytes in all"
+            raise InputError(where, what, f"those of expert_bytes: {whole}")
 
 
 def check_shapes(trace: Trace, where: str) -> None:

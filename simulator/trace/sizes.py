@@ -10,7 +10,10 @@ from simulator.trace.core import TraceHeader
 
 @dataclass(frozen=True, slots=True)
 class TraceModel:
-    """A model known only by what a trace recorded: bytes per expert and dense block, by MoE layer."""
+    """A model known only by what a trace recorded: bytes per expert and dense block, by MoE layer.
+
+    ``expert_tensor_bytes`` are those of an expert's tensors by layer, () where the trace does not tell.
+    """
 
     name: str
     n_model_layers: int
@@ -20,6 +23,7 @@ class TraceModel:
     expert_bytes_by_layer: tuple[int, ...]
     dense_bytes_by_layer: tuple[int, ...]
     precision: str
+    expert_tensor_bytes: tuple[tuple[int, ...], ...] = ()
 
     @property
     def all_expert_bytes(self) -> int:
@@ -48,4 +52,5 @@ def trace_model(header: TraceHeader, where: str = "model: trace") -> TraceModel:
         expert_bytes_by_layer=header.expert_bytes,
         dense_bytes_by_layer=header.dense_bytes,
         precision=header.precision or "recorded",
+        expert_tensor_bytes=header.expert_tensor_bytes or (),
     )

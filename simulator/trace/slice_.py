@@ -14,6 +14,7 @@ from simulator.trace.core import DECODE, MISSING, PREFILL, Trace, TraceHeader
 from simulator.trace.edit import noted, with_columns, without
 from simulator.trace.parts import take
 from simulator.trace.ranges import Ranges
+from simulator.trace.shapes import BY_LAYER
 
 PHASES = {"prefill": PREFILL, "decode": DECODE}
 
@@ -94,6 +95,6 @@ def _layers(
             ahead = ahead.copy()
             ahead[:, max(len(chosen) - depth, 0) :] = MISSING
             kept[f"predicted_{depth}"] = ahead
-    fields = {name: getattr(header, name) for name in ("moe_layers", "expert_bytes", "dense_bytes")}
+    fields = {name: getattr(header, name) for name in BY_LAYER}
     lists = {name: values[run] for name, values in fields.items() if values is not None}
     return kept, header.model_copy(update={"n_layers": len(chosen), **lists})

@@ -247,8 +247,7 @@ class Link:
         return max(1, totals[column] // moving)
 
     def aligned(self, n_bytes: int) -> int:
-        a = self.plan.align_bytes
-        return (ceil_div(n_bytes, a) + 1) * a if a else n_bytes
+        return n_bytes + self.plan.align_bytes
 
 
 # ---------------------------------------------------------------- the CPU helper (§9)
@@ -322,7 +321,6 @@ class Engine:
         self.now = 0
         self.rt = s.runtime
         self.three = len(s.machine.tiers) == 3
-        self.by_matrix = s.runtime.parts_order == "matrix" and s.runtime.parts > 1
         assert len(s.machine.tiers) in {2, 3}
         self.links = [Link(plan) for plan in s.machine.links]
         self.tiers = []
@@ -728,6 +726,12 @@ class Engine:
     def n_bytes(self, key: int) -> int:
         return self.s.expert_bytes[self.layer(key)]
 
+    def n_parts(self, key: int) -> int:
+        return len(self.rt.tensors[self.layer(key)][0]) if self.rt.tensors else self.rt.parts
+
+    def by_matrix(self, key: int) -> bool:
+        return self.rt.parts_order == "matrix" and self.n_parts(key) > 1
+
     def pool(self, tier: int, key: int) -> Pool:
         return self.tiers[tier].pools[self.layer(key)]
 
@@ -812,7 +816,7 @@ class Engine:
         up = self.link(1, 0)
         two_hops = self.three and key not in self.tiers[1].entries
         hops = [self.link(2, 1), up] if two_hops else [up]
-        transfer = Transfer(key, self.n_bytes(key), hops, speculative, target, by_matrix=self.by_matrix)
+        transfer = Transfer(key, self.n_bytes(key), hops, speculative, target, by_matrix=self.by_matrix(key))
         if self.three and not two_hops:
             self.hold(transfer)
         return transfer
@@ -851,13 +855,16 @@ class Engine:
     def cut(self, transfer: Transfer) -> None:
         """Cut a transfer in pieces."""
         link = transfer.hops[0]
-        parts = 1
-        if transfer.by_matrix:
-            parts = self.rt.parts
-        elif link.plan.split:  # Reading: a step that falls back is cut as with parts by expert
-            parts = self.rt.parts if self.rt.parts > 1 else link.plan.lanes
-        base, rest = divmod(transfer.n_bytes, parts)
-        sizes = [base + rest, *[base] * (parts - 1)]
+        if self.rt.tensors:
+            sizes = list(self.rt.tensors[self.layer(transfer.key)][0])
+        else:
+            parts = 1
+            if transfer.by_matrix:
+                parts = self.rt.parts
+            elif link.plan.split:  # Reading: a step that falls back is cut as with parts by expert
+                parts = self.rt.parts if self.rt.parts > 1 else link.plan.lanes
+            base, rest = divmod(transfer.n_bytes, parts)
+            sizes = [base + rest, *[base] * (parts - 1)]
         transfer.pieces = [Piece(n, link.aligned(size)) for n, size in enumerate(sizes) if size]
         self.landings += 1
         transfer.queued_as = self.landings
@@ -907,10 +914,9 @@ class Engine:
         # waves
         streamed = [key for key in step.fetched if step.loads[key].streamed]
         step.waiting = streamed[max(1, self.rt.staging_buffers) :]
-        by_matrix = self.by_matrix and not step.waiting
-        step.n_stages = self.rt.parts if by_matrix else 1
-        for key in step.fetched:
-            step.loads[key].by_matrix = self.by_matrix
+        any_key = next(iter(step.demand))
+        by_matrix = self.by_matrix(any_key) and not step.waiting
+        step.n_stages = self.n_parts(any_key) if by_matrix else 1
         late = [key for key in step.loads if key not in step.fetched]
         counts = {"hits": step.hits, "late": late, "fetched": step.fetched, "on_cpu": step.on_cpu}
         for name, some in {**counts, "found_in_dram": in_dram}.items():
@@ -1140,8 +1146,11 @@ class Engine:
 
     def expert_ns(self, step: Step, key: int, stage: int) -> int:
         whole = self.s.expert_ns[self.layer(key)] + self.s.expert_token_ns * step.demand[key]
-        base, rest = divmod(whole, step.n_stages)
-        return base + (stage < rest)
+        weights: tuple[int, ...] = (1,) * step.n_stages
+        if self.rt.tensors and step.n_stages > 1:
+            weights = self.rt.tensors[self.layer(key)][0]
+        floors = [int(Fraction(whole * weight, sum(weights))) for weight in weights]
+        return floors[stage] + (stage < whole - sum(floors))
 
     # ------------------------------------------------------------ results (§10)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TypeVar
 
 from hypothesis import strategies as st
@@ -58,7 +59,19 @@ def machine_plans(draw: st.DrawFn, n_tiers: int) -> MachinePlan:
 
 
 @st.composite
-def runtime_plans(draw: st.DrawFn, *, exclusive: bool) -> RuntimePlan:
+def tensors_of(draw: st.DrawFn, expert_bytes: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Cut the experts of each layer in one to three tensors of a byte or more."""
+    found = []
+    for size in expert_bytes:
+        cuts = draw(st.sets(st.integers(1, size - 1), max_size=2)) if size > 1 else set()
+        ends = [0, *sorted(cuts), size]
+        found.append((tuple(b - a for a, b in pairwise(ends)),))
+    return tuple(found)
+
+
+@st.composite
+def runtime_plans(draw: st.DrawFn, expert_bytes: tuple[int, ...], *, exclusive: bool) -> RuntimePlan:
+    tensors = draw(sometimes(tensors_of(expert_bytes), otherwise=()))
     parts = draw(st.sampled_from([1, 1, 2, 3]))
     overhead = Overhead()
     if draw(st.booleans()):
@@ -72,7 +85,8 @@ def runtime_plans(draw: st.DrawFn, *, exclusive: bool) -> RuntimePlan:
     return RuntimePlan(
         overlap=draw(st.sampled_from(["expert", "layer", "in_order"])),
         parts=parts,
-        parts_order=draw(st.sampled_from(["expert", "matrix"])) if parts > 1 else "expert",
+        parts_order=draw(st.sampled_from(["expert", "matrix"])) if parts > 1 or tensors else "expert",
+        tensors=tensors,
         evict=draw(st.sampled_from(["on_insert", "on_insert", "after_event"])),
         cancel=draw(st.sampled_from(["none", "queued", "chunk", "chunk"])),
         staging_buffers=draw(st.sampled_from([1, 2, 3])),
@@ -156,7 +170,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
                 on_cpu[event] = dict.fromkeys(draw(st.lists(st.sampled_from(keys), unique=True)), defer)
     return Scenario(
         machine=draw(machine_plans(n_tiers)),
-        runtime=draw(runtime_plans(exclusive=draw(sometimes(st.booleans(), otherwise=False)))),
+        runtime=draw(runtime_plans(expert_bytes, exclusive=draw(sometimes(st.booleans(), otherwise=False)))),
         n_layers=n_layers,
         n_experts=n_experts,
         expert_bytes=expert_bytes,

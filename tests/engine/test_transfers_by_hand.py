@@ -139,6 +139,40 @@ def test_the_remainder_goes_to_the_first_piece(run: Run) -> None:
     assert ends(run(scenario([[0]], expert_bytes=11, runtime=runtime))) == [12]
 
 
+TWO_TENSORS = (((8, 4),),)  # gate and up as one tensor, and down, of the one layer
+
+
+def test_two_unequal_tensors_by_matrix(run: Run) -> None:
+    runtime = RuntimePlan(tensors=TWO_TENSORS, parts_order="matrix")
+    r = run(scenario([[0, 1]], expert_bytes=12, expert_ns=7, runtime=runtime))
+    # gate_up of 0 lands at 8, that of 1 at 16, down of 0 at 20, that of 1 at 24. 7 ns: 7 x 8 // 12 = 4 and
+    # 7 x 4 // 12 = 2; the one that is left goes to gate_up: 5 and 2.
+    # gate_up: 8..13, 16..21. down: 21..23, and 24..26.
+    assert ends(r) == [26]
+    assert r.passes[0].labels == {"stall_up": 8 + 3 + 1, "expert_compute": 14}
+
+
+def test_two_unequal_tensors_by_expert(run: Run) -> None:
+    up = replace(UP, lanes=2, bytes_per_s=2 * GB, lane_bytes_per_s=GB, latency_ns=1, align_bytes=2)
+    runtime = RuntimePlan(tensors=TWO_TENSORS)
+    r = run(scenario([[0, 1]], links=(up, DOWN), expert_bytes=12, runtime=runtime))
+    # Reads of 8 + 2 and 4 + 2, each 1 ns late: gate_up of 0 on one lane until 11, down on the other until 7,
+    # then gate_up of 1 on that until 18, and down on the first until 18. Computed 11..16 and 18..23, whole.
+    assert ends(r) == [23]
+    assert r.link_bytes["up"] == 32
+    # Without tensors 0 and 1 move whole, side by side: 1 + 12 + 2.
+    assert ends(run(scenario([[0, 1]], links=(up, DOWN), expert_bytes=12))) == [15 + 10]
+
+
+def test_a_prefetch_that_is_late_moves_its_tensors_too(run: Run) -> None:
+    runtime = RuntimePlan(tensors=TWO_TENSORS * 2, parts_order="matrix")
+    r = run(scenario([[0], [4]], expert_bytes=12, expert_ns=6, runtime=runtime, wishes={0: ((4, 1),)}))
+    # 0: gate_up lands at 8, down at 12: 4 and 2 ns, 8..12 and 12..14. 4: gate_up 12..20, down 20..24; late at
+    # 14. gate_up is computed 20..24, down 24..26.
+    assert ends(r) == [26]
+    assert (r.late, r.useful) == ((0, 1), 1)
+
+
 def test_copy_after_read_occupies_the_lane(run: Run) -> None:
     up = replace(UP, lanes=2, bytes_per_s=2 * GB, lane_bytes_per_s=GB, copy_bytes_per_s=2 * GB)
     # 0 and 1: moved at 10, copied at 15. 2 starts then: moved at 25, copied at 30, computed at 35.
@@ -154,7 +188,7 @@ def test_a_lane_that_copies_does_not_move(run: Run) -> None:
 
 def test_alignment_reads_more(run: Run) -> None:
     r = run(scenario([[0]], links=(replace(UP, align_bytes=4), DOWN)))
-    # (ceil(10 / 4) + 1) x 4 = 16
-    assert ends(r) == [16 + 5]
-    assert r.link_bytes["up"] == 16
+    # 10 and a block of 4
+    assert ends(r) == [14 + 5]
+    assert r.link_bytes["up"] == 14
     assert r.peak_bytes == (10,)

@@ -74,6 +74,28 @@ def test_what_falls_back_and_what_is_refused() -> None:
         stored("MXFP4", 40)
 
 
+def test_the_tensors_of_an_expert(tmp_path: Path) -> None:
+    """Gate and up have 64 rows of 256 weights, down 256 of 64, which fall back to Q5_0."""
+    model = read(tmp_path, QWEN | {"moe_intermediate_size": 64})
+    assert model.expert_tensor_bytes("Q4_K") == ((64 * 144, 64 * 144, 256 * 2 * 22),)
+    fused = model.model_copy(update={"fused_gate_up": True})
+    assert fused.expert_tensor_bytes("Q4_K") == ((128 * 144, 256 * 2 * 22),)
+    assert fused.expert_bytes_by_layer("Q4_K") == (29_696,)
+    fields = model.model_dump() | {"expert_matrices": 2}
+    assert len(ModelSpec(**fields).expert_tensor_bytes()[0]) == 2
+    with pytest.raises(ValueError, match="there is no gate to fuse"):
+        ModelSpec(**fields | {"fused_gate_up": True})
+
+
+def test_a_mix_gives_more_bits_to_down(tmp_path: Path) -> None:
+    """Q4_K_M of 16 layers: down is Q6_K (210 bytes of 256 weights) in the first 2, and Q4_K in the third."""
+    model = read(tmp_path, QWEN | {"num_hidden_layers": 16})
+    small, large = 256 * 144, 256 * 210
+    tensors = model.expert_tensor_bytes("Q4_K_M")
+    assert tensors[:3] == ((small, small, large), (small, small, large), (small, small, small))
+    assert tuple(map(sum, tensors)) == model.expert_bytes_by_layer("Q4_K_M")
+
+
 def test_an_expert_is_the_sum_of_its_matrices(tmp_path: Path) -> None:
     model = read(tmp_path, QWEN | {"moe_intermediate_size": 64})
     assert model.expert_bytes("Q4_K") == 2 * 64 * 144 + 256 * 2 * 22 == 29_696

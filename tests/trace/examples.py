@@ -49,6 +49,7 @@ def random_trace(
         n_model_layers=layers + 2,
         weights="sigmoid" if extras else "none",
         expert_bytes=(1000,) * layers if extras else None,
+        expert_tensor_bytes=tuple((600, 400 - i, i) for i in range(1, layers + 1)) if extras else None,
         recorder="test",
     )
     starts = rng.integers(0, 50, len(lengths))

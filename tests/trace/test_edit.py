@@ -104,6 +104,7 @@ def test_slice_by_layers_changes_the_header_and_cuts_predictions(source: Path) -
     moesim("slice", source, "-o", out, "--layers", "2:4")
     header = read_trace(out).header
     assert (header.n_layers, header.moe_layers, header.expert_bytes) == (2, (2, 3), (1000, 1000))
+    assert header.expert_tensor_bytes == ((600, 398, 2), (600, 397, 3))
     assert header.n_model_layers == read_trace(source).header.n_model_layers
     wanted = [row | {"layer": row["layer"] - 1} for row in rows(source) if row["layer"] in (1, 2)]
     for row in wanted:
@@ -194,7 +195,8 @@ def test_merge_refuses_other_models(tmp_path: Path, fields: dict[str, Any], word
 
 def test_merge_of_columns_that_differ(tmp_path: Path) -> None:
     full, bare = random_trace(4, ahead=1, extras=True), random_trace(2)
-    bare = with_header(bare, expert_bytes=(1000,) * 3)
+    sizes = {name: getattr(full.header, name) for name in ("expert_bytes", "expert_tensor_bytes")}
+    bare = with_header(bare, **sizes)
     write_trace(full, tmp_path / "a")
     write_trace(bare, tmp_path / "b")
     for order in ("ab", "ba"):

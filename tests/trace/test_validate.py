@@ -118,6 +118,15 @@ def without(**fields: Any) -> Callable[[Trace], Trace]:
         (with_header(moe_layers=(3, 4, 5)), "allowed: 0..4"),
         (with_header(expert_bytes=(1, 2)), "expert_bytes has 2 entries"),
         (with_header(dense_bytes=(1, 2)), "dense_bytes has 2 entries"),
+        (with_header(expert_tensor_bytes=((1000,),) * 2), "expert_tensor_bytes has 2 entries"),
+        (
+            with_header(expert_tensor_bytes=((600, 400), (1000,), (600, 401))),
+            "expert_tensor_bytes of layer 2 are 1001 bytes in all; those of expert_bytes: 1000",
+        ),
+        (
+            with_header(expert_bytes=None, expert_tensor_bytes=((1000,),) * 3),
+            "expert_tensor_bytes without expert_bytes",
+        ),
         (with_header(top_k=9), "top_k 9"),
         (with_header(n_experts=40_000), "n_experts 40000"),
         (with_header(weights="none"), "weights is 'none'"),

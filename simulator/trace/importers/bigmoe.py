@@ -3,13 +3,15 @@
 `#` lines give model, layers, experts, k and bytes per layer; then one line per chosen expert:
 turn, phase, step (position in the context), layer, slot (rank), expert, weight (nan: unknown),
 residency (0 miss, 1 hit, 2 first hit on a prefetched expert), expert_bytes (read for this line).
-Columns go by name. Source: docs/telemetry.md of github.com/Helldez/BigMoeOnEdge.
+Columns go by name. The tensors of an expert follow from the run's metrics where they lie beside
+(expert_tensors.py). Source: docs/telemetry.md of github.com/Helldez/BigMoeOnEdge.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from simulator.trace.core import MISSING, Trace
 from simulator.trace.header import build_header
 from simulator.trace.importers.arrays import as_ids, weights_kind
 from simulator.trace.importers.csv_columns import read_csv
+from simulator.trace.importers.expert_tensors import bytes_read, find_tensors, metrics_beside
 from simulator.trace.importers.limits import check_size
 from simulator.trace.importers.options import ImportOptions
 from simulator.trace.importers.text import check_facts, head, key_values, preamble
@@ -77,7 +80,7 @@ def read(path: Path, options: ImportOptions) -> Trace:
         notes="residency 2 (first hit on a prefetched expert) is kept as 1"
         + ("" if known else "; some weights were not recorded, so none are kept"),
     )
-    return Trace(
+    trace = Trace(
         header=header,
         sequence=tokens[:, 0].astype(np.int32),
         position=tokens[:, 1].astype(np.int32),
@@ -88,6 +91,10 @@ def read(path: Path, options: ImportOptions) -> Trace:
         recorded_bytes=dense["expert_bytes"],
         source=where,
     )
+    metrics = metrics_beside(path)
+    tensors, note = find_tensors(trace, bytes_read(metrics) if metrics else None)
+    told = {"expert_tensor_bytes": tensors, "notes": f"{header.notes}; {note}"}
+    return replace(trace, header=header.model_copy(update=told))
 
 
 def sniff(path: Path) -> bool:

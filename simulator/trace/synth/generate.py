@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from simulator import __version__
 from simulator.trace.core import DECODE, MISSING, PREFILL, Ids, Trace, TraceHeader
+from simulator.trace.shapes import BY_LAYER
 from simulator.trace.synth.draws import Draws
 from simulator.trace.synth.parameters import Parameters, check, values_of_sequence
 from simulator.trace.synth.routing import ROUTES, Routes, draw_domains, draw_tables, route
@@ -99,12 +100,10 @@ def _own_header(parameters: Parameters, header: TraceHeader, fitted_to: str) -> 
                 "n_layers",
                 "n_experts",
                 "top_k",
-                "moe_layers",
                 "n_model_layers",
-                "expert_bytes",
-                "dense_bytes",
+                "precision",
+                *BY_LAYER,
             }
-            | {"precision"}
         ),
         model=f"{header.model.removesuffix(SUFFIX)}{SUFFIX}",
         weights=kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,16 +34,18 @@ UNTOLD = {
 """The columns that a predictor does not say."""
 
 
-def predictions(run: PhoneRun, parameters: Parameters, fitted: Fitted | None) -> dict[str, Predicted]:
+def predictions(
+    run: PhoneRun, parameters: Parameters, fitted: Fitted | None, sets: Sequence[str] = ()
+) -> dict[str, Predicted]:
     """Return what each predictor says of the run; ``line`` and ``constant`` only after a fit."""
-    phone = Phone(run)
+    phone, told = Phone(run, sets), Phone(run, [*sets, "policies.eviction=recorded"])
     simulated = phone.predict(parameters)
     median_rate = phone.token_bytes / float(np.median(run.columns["compute_ms"])) * 1e3
     found = {
         SIMULATED: simulated,
         "no overlap": no_overlap(simulated, parameters),
         "compute as recorded": phone.predict(replace(parameters, compute=median_rate)),
-        "policy: recorded": Phone(run, "recorded").predict(parameters),
+        "policy: recorded": told.predict(parameters),
     }
     if fitted:
         found |= {"line": line(run, simulated, fitted), "constant": constant(simulated, fitted)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from simulator.errors import InputError
 from simulator.validate.accuracy import Floats
 from simulator.validate.fit import REPLICAS, fit
 from simulator.validate.phone.recorded import PhoneRun
-from simulator.validate.phone.replay import LANES, Parameters, Phone, shipped_parameters
+from simulator.validate.phone.replay import LANES, Parameters, Phone, parameters_of
 
 GB = 1e9
 CONFIDENCE = (0.05, 0.95)
@@ -31,13 +32,13 @@ class Fitted:
     mean_ms: dict[str, float]
 
 
-def fit_phone(recorded: PhoneRun) -> Fitted:
+def fit_phone(recorded: PhoneRun, sets: Sequence[str] = ()) -> Fitted:
     """Fit on all tokens of ``recorded``, one after another: compute, lane, management, then total and copy.
 
     Compute and the lane have a column of their own (``io_ms`` is the time of all lanes in reads, copies
     left out), whose median rate they take. Stalls alone could not tell a slower lane from a slower copy.
     """
-    columns, phone = recorded.columns, Phone(recorded)
+    columns, phone = recorded.columns, Phone(recorded, sets)
     compute, computes = _median(phone.token_bytes / columns["compute_ms"] * 1e3)
     reading = (columns["read_bytes"] > 0) & (columns["io_ms"] > 0)
     if not reading.any():
@@ -45,7 +46,7 @@ def fit_phone(recorded: PhoneRun) -> Fitted:
             recorded.name, "no token to fit on read from flash", "a cache that does not hold all"
         )
     lane, lanes = _median(columns["read_bytes"][reading] / columns["io_ms"][reading] * 1e3)
-    start = replace(shipped_parameters(), compute=compute, lane=lane, total=LANES * lane)
+    start = replace(parameters_of(sets), compute=compute, lane=lane, total=LANES * lane)
     # At 1 GB/s evicting a byte costs a nanosecond: management is then the bytes evicted.
     evicted_mb = phone.predict(replace(start, per_pass=0, evict=GB)).mgmt_ms
     positive = ((1e-9, 1e-9), (np.inf, np.inf))

@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from simulator.assemble.costs import UNTOLD_TENSORS
 from simulator.errors import InputError
 from simulator.files import check_source
 from simulator.trace.core import Trace
+from simulator.trace.importers.expert_tensors import find_tensors
 from simulator.trace.importers.registry import import_trace
 from simulator.trace.parquet import read_trace
 from simulator.validate.accuracy import Floats
@@ -29,13 +31,14 @@ MOST_BYTES = 1 << 28
 class PhoneRun:
     """What was recorded; the columns of the metrics file, each [decoded tokens].
 
-    ``cache_bytes`` is the budget of the engine's cache.
+    ``cache_bytes`` is the budget of the engine's cache, ``about_tensors`` says what is known of an expert's.
     """
 
     name: str
     trace: Trace
     cache_bytes: int
     columns: dict[str, Floats]
+    about_tensors: str
 
     def __len__(self) -> int:
         """Return how many decoded tokens there are."""
@@ -65,8 +68,15 @@ def read_recorded(trace_path: Path, metrics_path: Path) -> PhoneRun:
     if not decoded:
         raise InputError(str(metrics_path), "no decoded token", "a run that decoded some")
     _check_bytes(trace, columns["read_bytes"], trace_path, metrics_path)
+    tensors, note = find_tensors(trace, columns["read_bytes"].astype(np.int64).tolist())
+    if tensors is not None:
+        trace = replace(trace, header=trace.header.model_copy(update={"expert_tensor_bytes": tensors}))
+    elif trace.header.expert_tensor_bytes is not None:
+        note = "the tensors of an expert are those of the trace's header"
+    else:
+        note += f"; where they move one by one, {UNTOLD_TENSORS} equal ones are assumed"
     name = trace_path.name.removesuffix(".csv").removesuffix(".parquet").removesuffix(".route")
-    return PhoneRun(name, trace, cache_bytes, columns)
+    return PhoneRun(name, trace, cache_bytes, columns, note)
 
 
 def _check_bytes(trace: Trace, read: Floats, trace_path: Path, metrics_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""The phone, simulated: the shipped experiment and profile with other parameters."""
+"""The phone, simulated: the shipped experiment and profile, what is set in them, and other parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 from simulator.assemble.run import Inputs, Run
 from simulator.config.yaml_file import find_named, read_yaml
 from simulator.engine.demand import Pass, Record
+from simulator.errors import InputError
 from simulator.experiment.schema import Experiment
-from simulator.experiment.sweep import expand
+from simulator.experiment.sweep import expand, parse_set
 from simulator.machine.hardware import HardwareProfile, LinkName, load_hardware
 from simulator.machine.software import IDEAL, load_software
 from simulator.trace.sizes import trace_model
@@ -22,6 +24,10 @@ from simulator.validate.phone.recorded import PhoneRun
 EXPERIMENT = "phone-bigmoe"
 LINK: LinkName = "ssd_to_cpu"
 LANES = 4  # reading threads of that engine
+FREE = ("hardware", "policies", "runtime", "workload.prefill_chunk")
+"""What may be set; the recorded runs say all else."""
+FITTED = ("per_pass", "evict_rate")
+"""Parts of ``runtime.overhead`` that a fit decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,9 @@ class Predicted:
 class Phone:
     """A recorded run on the simulated phone; ``token_bytes`` is what computing one token reads."""
 
-    def __init__(self, recorded: PhoneRun, policy: str = "lru") -> None:
-        cache = f"memory.cpu_expert_cache={recorded.cache_bytes} B"
-        experiment, hardware = _shipped(cache, f"policies.eviction={policy}")
+    def __init__(self, recorded: PhoneRun, sets: Sequence[str] = ()) -> None:
+        self.sets = sets
+        experiment, hardware = load(*sets, f"memory.cpu_expert_cache={recorded.cache_bytes} B")
         model = trace_model(recorded.trace.header, recorded.name)
         self.recorded = recorded
         self.inputs = Inputs(experiment, model, hardware, load_software(IDEAL), recorded.trace, seed=0)
@@ -83,7 +89,7 @@ class Phone:
         return replace(
             self.inputs,
             experiment=self.inputs.experiment.model_copy(update={"runtime": runtime}),
-            hardware=HardwareProfile.model_validate(fitted_profile(p, "fitted")),
+            hardware=HardwareProfile.model_validate(fitted_profile(p, "fitted", self.sets)),
         )
 
     def _unplayed(self) -> int:
@@ -91,12 +97,14 @@ class Phone:
         return int((self.recorded.trace.phase == 1).sum()) - len(self.recorded)
 
 
-def fitted_profile(p: Parameters, source: str, *, lanes_limit: bool = False) -> dict[str, Any]:
-    """Return the shipped profile with these parameters, as its file would have it; ``source`` says whence.
+def fitted_profile(
+    p: Parameters, source: str, sets: Sequence[str] = (), *, lanes_limit: bool = False
+) -> dict[str, Any]:
+    """Return the profile with these parameters, as its file would have it; ``source`` says whence.
 
     ``lanes_limit``: the rate of all lanes is only known to be no less than theirs.
     """
-    hardware = _shipped()[1]
+    hardware = load(*sets)[1]
     profile: dict[str, Any] = hardware.model_dump(mode="json", exclude_none=True)
     name, costs = hardware.name, f"per_pass {p.per_pass / 1e6:.3f} ms, evict_rate {p.evict / 1e9:.3f} GB/s"
     profile |= {
@@ -121,12 +129,16 @@ def fitted_profile(p: Parameters, source: str, *, lanes_limit: bool = False) -> 
     return profile
 
 
-def shipped_parameters() -> Parameters:
-    """Return what the shipped profile and experiment say."""
-    experiment, hardware = _shipped()
-    link, overhead = hardware.links[LINK], experiment.runtime.overhead
-    assert link.lane_bandwidth is not None
-    assert link.copy_after_read is not None
+def parameters_of(sets: Sequence[str] = ()) -> Parameters:
+    """Return what profile and experiment say. Errors: InputError (a profile of no such machine)."""
+    experiment, hardware = load(*sets)
+    link, overhead = hardware.links.get(LINK), experiment.runtime.overhead
+    if link is None or link.lane_bandwidth is None or link.copy_after_read is None:
+        raise InputError(
+            f"hardware {hardware.name}",
+            f"no link {LINK} with lane_bandwidth and copy_after_read",
+            "such as oneplus-15r",
+        )
     return Parameters(
         compute=hardware.main_unit.effective_bytes_per_s,
         lane=link.lane_bandwidth.value,
@@ -137,6 +149,25 @@ def shipped_parameters() -> Parameters:
     )
 
 
-def _shipped(*sets: str) -> tuple[Experiment, HardwareProfile]:
+def load(*sets: str) -> tuple[Experiment, HardwareProfile]:
+    """Return the shipped experiment with what is set in it, and the profile that it names."""
     (spec,) = expand(read_yaml(find_named("experiments", EXPERIMENT)), sets)
     return spec.experiment, load_hardware(spec.experiment.hardware)
+
+
+def check_sets(sets: Sequence[str], *, fits: bool) -> None:
+    """Refuse what is set and has no effect here; ``fits`` if parameters are fitted. Errors: InputError."""
+    for text in sets:
+        key = parse_set(text)[0]
+        if not any(key == free or key.startswith(f"{free}.") for free in FREE):
+            raise InputError(
+                f"--set {key}", "has no effect on this validation", f"allowed: {', '.join(FREE)}"
+            )
+    ours, theirs = (load(*given)[0].runtime.overhead for given in (sets, ()))
+    for name in FITTED if fits else ():
+        if getattr(ours, name) != getattr(theirs, name):
+            raise InputError(
+                f"--set runtime.overhead.{name}",
+                "has no effect with --fit-trace: it is fitted",
+                "leave it out",
+            )

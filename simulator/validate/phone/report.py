@@ -70,6 +70,9 @@ def page(
         text += [f"\n### {part.title}\n", *_accuracy(found), "", *_beside(found, beside)]
         text += _excess(tables[part.title], found)
     text += errors(parts, {part.title: tables[part.title][SIMULATED] for part in parts})
+    text += ["\n### Tensors of an expert\n"]
+    runs = {part.recorded.name: part.recorded for part in parts}
+    text += [f"- {name}: {run.about_tensors}." for name, run in runs.items()]
     text += ["\n### Parameters\n", *_parameters(parameters, fitted, parts)]
     return "\n".join(text) + "\n"
 

@@ -21,7 +21,7 @@ from simulator.validate.phone.baselines import SIMULATED, predictions
 from simulator.validate.phone.compare import TokenRange, accuracies, tokens
 from simulator.validate.phone.fit import fit_phone
 from simulator.validate.phone.recorded import read_recorded
-from simulator.validate.phone.replay import fitted_profile, shipped_parameters
+from simulator.validate.phone.replay import check_sets, fitted_profile, parameters_of
 
 LEAST_TOKENS = 8
 Pair = tuple[Path, Path]
@@ -37,12 +37,20 @@ class Validation:
 
 
 def validate_phone(
-    out: Path, fit_on: Pair | None, others: Sequence[Pair], fit_tokens: int, *, force: bool = False
+    out: Path,
+    fit_on: Pair | None,
+    others: Sequence[Pair],
+    fit_tokens: int,
+    sets: Sequence[str] = (),
+    *,
+    force: bool = False,
 ) -> Validation:
     """Write accuracy.csv, tokens.csv, validation-phone.md, a profile and figures into ``out``.
 
-    Without ``fit_on`` the shipped parameters are judged. Errors: InputError, before anything is written.
+    Without ``fit_on`` the shipped parameters are judged; ``sets`` change the shipped experiment. Errors:
+    InputError, before anything is written.
     """
+    check_sets(sets, fits=fit_on is not None)
     pairs = [*([fit_on] if fit_on else []), *others]
     if not pairs:
         raise InputError(
@@ -56,17 +64,17 @@ def validate_phone(
         raise InputError(
             "--fit-tokens", f"{fit_tokens} of {len(runs[0])} tokens", f"{LEAST_TOKENS} to {len(runs[0]) - 1}"
         )
-    digest = _digest(pairs, fit_tokens if fit_on else 0)
+    digest = _digest(pairs, fit_tokens if fit_on else 0, sets)
     check_output(out, digest, force=force)
-    fitted = fit_phone(runs[0].first(fit_tokens)) if fit_on else None
-    parameters = fitted.parameters if fitted else shipped_parameters()
+    fitted = fit_phone(runs[0].first(fit_tokens), sets) if fit_on else None
+    parameters = fitted.parameters if fitted else parameters_of(sets)
     parts = [TokenRange(run, 0, len(run)) for run in runs]
     if fitted:
         parts[:1] = [
             TokenRange(runs[0], 0, fit_tokens, fitted=True),
             TokenRange(runs[0], fit_tokens, len(runs[0])),
         ]
-    predicted = {run.name: predictions(run, parameters, fitted) for run in runs}
+    predicted = {run.name: predictions(run, parameters, fitted, sets) for run in runs}
     tables = {
         part.title: {name: tokens(part, found) for name, found in predicted[part.recorded.name].items()}
         for part in parts
@@ -74,7 +82,7 @@ def validate_phone(
     found = {part.title: accuracies(part, tables[part.title]) for part in parts}
     parts = worst_first(parts, found)
     rows = [row for part in parts for row in found[part.title]]
-    command = _command(fit_on, others, fit_tokens)
+    command = _command(fit_on, others, fit_tokens, sets)
     page = report.page(command, parts, tables, rows, parameters, fitted)
     with fresh_folder(out) as folder:
         write(folder / "figures", figures.draw(tables))
@@ -83,7 +91,7 @@ def validate_phone(
         (folder / "validation-phone.md").write_text(page, encoding="utf-8")
         if fitted:
             source = f"fitted by moesim validate phone {__version__} on {parts[-1].tokens}"
-            profile = fitted_profile(parameters, source, lanes_limit=fitted.lanes_limit)
+            profile = fitted_profile(parameters, source, sets, lanes_limit=fitted.lanes_limit)
             text = dump_yaml(profile, width=120)
             (folder / f"{profile['name']}.yaml").write_text(text, encoding="utf-8")
         manifest = {"moesim_version": __version__, "config_sha256": digest, "runs": names}
@@ -104,7 +112,7 @@ def worst_first(parts: Sequence[TokenRange], rows: Mapping[str, list[dict[str, o
     return sorted(parts, key=lambda part: (part.fitted, -wall(part), part.title))
 
 
-def _command(fit_on: Pair | None, others: Sequence[Pair], fit_tokens: int) -> str:
+def _command(fit_on: Pair | None, others: Sequence[Pair], fit_tokens: int, sets: Sequence[str]) -> str:
     """Return the command line by the names of its files, an option a line."""
     lines = ["moesim validate phone -o OUT"]
     if fit_on:
@@ -113,6 +121,7 @@ def _command(fit_on: Pair | None, others: Sequence[Pair], fit_tokens: int) -> st
     for pair in others:
         trace, metrics = (shlex.quote(path.name) for path in pair)
         lines.append(f"--trace {trace} --metrics {metrics}")
+    lines += [f"--set {shlex.quote(text)}" for text in sets]
     return " \\\n    ".join(lines)
 
 
@@ -124,7 +133,8 @@ def _long(tables: dict[str, dict[str, pd.DataFrame]]) -> pd.DataFrame:
     )
 
 
-def _digest(pairs: Sequence[Pair], fit_tokens: int) -> str:
+def _digest(pairs: Sequence[Pair], fit_tokens: int, sets: Sequence[str]) -> str:
     """Return a hash of all that decides the results."""
-    parts = [__version__, fit_tokens, [[(path.name, file_sha256(path)) for path in pair] for pair in pairs]]
+    files = [[(path.name, file_sha256(path)) for path in pair] for pair in pairs]
+    parts = [__version__, fit_tokens, files, list(sets)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
