@@ -37,6 +37,7 @@ WANTED = [
     "rtx4070-5600x-pcie4",
     "rtx4070-wsl2",
     "rtx4090-64gb-pcie4",
+    "rtx4090-7950x-pcie4",
     "rtx4090-i9-14900k-pcie4",
     "rtx4090-pcie4",
     "rtx5090-9850x3d-ssd",
