@@ -21,6 +21,8 @@ IDLE: dict[str, tuple[str, ...]] = {
     ),
     "validate phone": ("--fit-tokens without --fit-trace",),
     "validate reference": ("--folder with --gpu",),
+    "validate measured": (),
+    "validate published": (),
 }
 """By command, when an option that was given has no effect: with or without another, or a value of another.
 

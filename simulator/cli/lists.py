@@ -21,7 +21,8 @@ def list_(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="models, hardware, systems, policies, traces, formats, experiments, figures"
+            metavar="KIND",
+            help="models, hardware, systems, policies, traces, formats, experiments, figures, rows",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -57,6 +58,16 @@ def schema(
     if kind not in kinds:
         raise InputError(f"schema {kind}", "unknown kind", did_you_mean(kind, kinds))
     print(json.dumps(kinds[kind](), indent=2))
+
+
+def _rows() -> Iterable[Row]:
+    from simulator.validate.rows.load import KINDS, load_rows, shipped
+
+    files = [(kind, path) for kind in KINDS for path in sorted(shipped(kind).glob("*.yaml"))]
+    for kind, path in files:
+        for one in load_rows(path):
+            row, title = one.row, one.file.source.title
+            yield row.id, f"{kind}: {row.kind} {row.value:g} {row.unit} ({title}, {row.where})"
 
 
 def _models() -> Iterable[Row]:
@@ -153,4 +164,5 @@ KINDS: dict[str, Callable[[], Iterable[Row]]] = {
     "formats": _formats,
     "experiments": _experiments,
     "figures": _figures,
+    "rows": _rows,
 }

@@ -10,10 +10,12 @@ import typer
 from simulator.cli.arguments import Sets
 from simulator.cli.effects import Effective
 from simulator.cli.validate_reference import reference
+from simulator.cli.validate_rows import measured, published
 from simulator.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Compare predictions with recorded runs.")
-app.command(cls=Effective)(reference)
+for command in (reference, measured, published):
+    app.command(cls=Effective)(command)
 
 
 @app.callback()
