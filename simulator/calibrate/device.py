@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from simulator.calibrate.sizes import REHEARSED, Sizes
 from simulator.calibrate.system import this_system
 from simulator.errors import InputError
 
@@ -30,6 +31,7 @@ class Device:
     def __init__(self, torch: Any, name: str) -> None:
         self.torch, self.device = torch, torch.device(name)
         self.cuda = self.device.type == "cuda"
+        self.sizes = Sizes() if self.cuda else REHEARSED
 
     @property
     def name(self) -> str:
@@ -75,10 +77,20 @@ class Device:
 
 def cuda_device() -> Device:
     """Return the first CUDA device. Errors: InputError (no torch, no CUDA)."""
+    torch = _torch()
+    if not torch.cuda.is_available():
+        raise InputError("--gpu", "PyTorch sees no CUDA device", "leave --gpu out")
+    return Device(torch, "cuda:0")
+
+
+def rehearsal_device() -> Device:
+    """Return PyTorch's CPU. Errors: InputError (no torch)."""
+    return Device(_torch(), "cpu")
+
+
+def _torch() -> Any:
     try:
         import torch
     except ImportError:
         raise InputError("--gpu", "PyTorch is not installed", "pip install moesim[record]") from None
-    if not torch.cuda.is_available():
-        raise InputError("--gpu", "PyTorch sees no CUDA device", "leave --gpu out")
-    return Device(torch, "cuda:0")
+    return torch

@@ -34,6 +34,8 @@ def profile(measured: Measured, name: str) -> HardwareProfile:
 def warnings(m: Measured) -> list[str]:
     """Return what makes the numbers doubtful, one line each."""
     said = []
+    if m.gpu is not None and not m.gpu.real:
+        said.append("a rehearsal on PyTorch's CPU in small sizes: no number here is a GPU's")
     if m.system.load > BUSY:
         said.append(
             f"the machine was busy (load average {m.system.load:.1f} a core): measure again when it rests"
