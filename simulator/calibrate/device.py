@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -19,6 +21,18 @@ class Immediate:
     def query(self) -> bool:
         """Return True: nothing is under way."""
         return True
+
+
+class Clock:
+    """A mark in the queue of such a device: the moment at which it is recorded."""
+
+    def record(self) -> None:
+        """Keep the moment."""
+        self.at = time.perf_counter()
+
+    def elapsed_time(self, later: Clock) -> float:
+        """Return the milliseconds from this mark to a later one."""
+        return (later.at - self.at) * 1e3
 
 
 class Device:
@@ -63,6 +77,23 @@ class Device:
     def on(self, stream: Any) -> AbstractContextManager[Any]:
         """Let this thread's work go to ``stream``."""
         return self.torch.cuda.stream(stream) if self.cuda else nullcontext()
+
+    def mark(self) -> Any:
+        """Return a mark that is recorded in this thread's stream and tells the time to another."""
+        return self.torch.cuda.Event(enable_timing=True) if self.cuda else Clock()
+
+    def graph(self, work: Callable[[], object]) -> Callable[[], object] | None:
+        """Return what replays the kernels of ``work`` as one graph; None where there are no graphs."""
+        if not self.cuda:
+            return None
+        (stream,) = self.streams(1)
+        with self.on(stream):
+            work()  # what is set up at first use cannot be captured
+        self.wait()
+        graph = self.torch.cuda.CUDAGraph()
+        with self.torch.cuda.graph(graph):
+            work()
+        return graph.replay  # type: ignore[no-any-return]
 
     def wait(self) -> None:
         """Wait for all streams."""
