@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from simulator.calibrate.sizes import REHEARSED, Sizes
 from simulator.calibrate.system import this_system
 from simulator.errors import InputError
 
@@ -20,6 +23,18 @@ class Immediate:
         return True
 
 
+class Clock:
+    """A mark in the queue of such a device: the moment at which it is recorded."""
+
+    def record(self) -> None:
+        """Keep the moment."""
+        self.at = time.perf_counter()
+
+    def elapsed_time(self, later: Clock) -> float:
+        """Return the milliseconds from this mark to a later one."""
+        return (later.at - self.at) * 1e3
+
+
 class Device:
     """A device, and what is asked of it: memory, streams, and waiting.
 
@@ -30,6 +45,7 @@ class Device:
     def __init__(self, torch: Any, name: str) -> None:
         self.torch, self.device = torch, torch.device(name)
         self.cuda = self.device.type == "cuda"
+        self.sizes = Sizes() if self.cuda else REHEARSED
 
     @property
     def name(self) -> str:
@@ -62,6 +78,23 @@ class Device:
         """Let this thread's work go to ``stream``."""
         return self.torch.cuda.stream(stream) if self.cuda else nullcontext()
 
+    def mark(self) -> Any:
+        """Return a mark that is recorded in this thread's stream and tells the time to another."""
+        return self.torch.cuda.Event(enable_timing=True) if self.cuda else Clock()
+
+    def graph(self, work: Callable[[], object]) -> Callable[[], object] | None:
+        """Return what replays the kernels of ``work`` as one graph; None where there are no graphs."""
+        if not self.cuda:
+            return None
+        (stream,) = self.streams(1)
+        with self.on(stream):
+            work()  # what is set up at first use cannot be captured
+        self.wait()
+        graph = self.torch.cuda.CUDAGraph()
+        with self.torch.cuda.graph(graph):
+            work()
+        return graph.replay  # type: ignore[no-any-return]
+
     def wait(self) -> None:
         """Wait for all streams."""
         if self.cuda:
@@ -75,10 +108,22 @@ class Device:
 
 def cuda_device() -> Device:
     """Return the first CUDA device. Errors: InputError (no torch, no CUDA)."""
+    torch = _torch()
+    if not torch.cuda.is_available():
+        raise InputError("--gpu", "PyTorch sees no CUDA device", "leave --gpu out")
+    return Device(torch, "cuda:0")
+
+
+def rehearsal_device() -> Device:
+    """Return PyTorch's CPU, on one thread: small work is slower on more. Errors: InputError (no torch)."""
+    torch = _torch()
+    torch.set_num_threads(1)
+    return Device(torch, "cpu")
+
+
+def _torch() -> Any:
     try:
         import torch
     except ImportError:
         raise InputError("--gpu", "PyTorch is not installed", "pip install moesim[record]") from None
-    if not torch.cuda.is_available():
-        raise InputError("--gpu", "PyTorch sees no CUDA device", "leave --gpu out")
-    return Device(torch, "cuda:0")
+    return torch

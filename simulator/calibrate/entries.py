@@ -16,6 +16,11 @@ def entry(value: str, source: str) -> Entry:
     return {"value": value, "measured": True, "source": source}
 
 
+def share_entry(share: float, source: str) -> Entry:
+    """Return a measured share, above 0 and at most 1."""
+    return {"value": min(1.0, max(1e-6, round(share, 6))), "measured": True, "source": source}
+
+
 def size_entry(n_bytes: int, source: str) -> Entry:
     """Return a measured size."""
     return entry(f"{n_bytes} B", source)

@@ -13,16 +13,12 @@ from simulator.calibrate.sample import Sample
 from simulator.config.units import format_bytes
 from simulator.errors import InputError
 
-KIB, MIB = 1 << 10, 1 << 20
-COPIES = (64 * KIB, MIB, 16 * MIB, 128 * MIB)
-NEEDED = 4 << 30
-"""Bytes of GPU memory that have to be free: two of the largest experts, buffers, and PyTorch's own."""
 PRECISIONS = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What was measured; rates in bytes/s by size, times in seconds.
+    """What was measured, of a GPU (``real``) or in a rehearsal; rates in bytes/s by size, times in seconds.
 
     ``up`` and ``down`` [pinned?, size] are copies to and from the device; ``experts`` by
     (precision, bytes, tokens), each waited for; ``beside`` how many times longer a pinned copy up takes
@@ -33,6 +29,7 @@ class Gpu:
 
     name: str
     version: str
+    real: bool
     memory_bytes: int
     free_bytes: int
     launch: Sample
@@ -51,11 +48,12 @@ def measure_gpu(
     device: Device, shapes: Sequence[tuple[int, int]], tokens: Sequence[int], *, repeats: int
 ) -> Gpu:
     """Measure a device. Errors: InputError (too little free memory)."""
+    sizes = device.sizes
     free, total = device.memory()
-    if free < NEEDED:
+    if free < sizes.needed:
         raise InputError(
             "--gpu",
-            f"{format_bytes(free)} of GPU memory are free, {format_bytes(NEEDED)} needed",
+            f"{format_bytes(free)} of GPU memory are free, {format_bytes(sizes.needed)} needed",
             "stop what uses it",
         )
     bench = Bench(device, repeats)
@@ -63,21 +61,22 @@ def measure_gpu(
     experts = {
         (name, *key): sample
         for name in PRECISIONS
-        for key, sample in bench.experts(shapes, tokens, getattr(device.torch, name)).items()
+        for key, sample in bench.experts(shapes, (*tokens, sizes.many), getattr(device.torch, name)).items()
     }
     pinned, hidden = (True, False), max(hidden for hidden, _ in shapes)
     return Gpu(
         name=device.name,
         version=device.version,
+        real=device.cuda,
         memory_bytes=total,
         free_bytes=free,
         launch=bench.launch(),
-        up={(pin, n): bench.copy(n, up=True, pinned=pin) for pin in pinned for n in COPIES},
-        down={(pin, n): bench.copy(n, up=False, pinned=pin) for pin in pinned for n in COPIES},
-        device_copy=bench.device_copy(COPIES[-1]),
+        up={(pin, n): bench.copy(n, up=True, pinned=pin) for pin in pinned for n in sizes.copies},
+        down={(pin, n): bench.copy(n, up=False, pinned=pin) for pin in pinned for n in sizes.copies},
+        device_copy=bench.device_copy(sizes.copies[-1]),
         experts=experts,
-        dequantise=bench.dequantise(COPIES[-1]),
+        dequantise=bench.dequantise(sizes.copies[-1]),
         dense=bench.dense(hidden),
         dense_bytes=DENSE_MATRICES * hidden * hidden * 2,
-        beside=bench.beside(COPIES[-1], shapes[-1]),
+        beside=bench.beside(sizes.copies[-1], shapes[-1]),
     )

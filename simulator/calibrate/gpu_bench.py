@@ -13,12 +13,6 @@ from simulator.calibrate.device import Device
 from simulator.calibrate.sample import Sample, repeat
 
 MIB = 1 << 20
-IN_A_ROW = 64 * MIB
-"""Bytes of small copies that are given in a row, so that the wait at their end hardly counts."""
-LAUNCHES = 1000
-BEYOND_CACHES = 512 * MIB
-WARM_S = 0.5
-"""Seconds of work beforehand: an idle GPU and its link run at lower clocks."""
 GROUP = 64
 """Weights that share a scale."""
 
@@ -39,13 +33,13 @@ class Bench:
     """Measurements on one device: each starts when nothing is under way, and ends when all is done."""
 
     def __init__(self, device: Device, repeats: int) -> None:
-        self.device, self.torch, self.repeats = device, device.torch, repeats
+        self.device, self.torch, self.sizes, self.repeats = device, device.torch, device.sizes, repeats
 
     def warm_up(self, shape: tuple[int, int]) -> None:
         """Copy and compute for a while."""
         _, _, compute = self._walk(shape, 1, self.torch.float16)
         host, there = self._buffers(MIB, pinned=True)
-        end = time.perf_counter() + WARM_S
+        end = time.perf_counter() + self.sizes.warm_s
         while time.perf_counter() < end:
             there.copy_(host, non_blocking=True)
             compute()
@@ -82,7 +76,7 @@ class Bench:
     def launch(self) -> Sample:
         """Return what one kernel costs that does nothing."""
         x = self.torch.zeros(1, device=self.device.device)
-        return self._in_a_row(lambda: x.add_(1), LAUNCHES)
+        return self._in_a_row(lambda: x.add_(1), self.sizes.launches)
 
     def _buffers(self, n_bytes: int, *, pinned: bool) -> tuple[Any, Any]:
         torch = self.torch
@@ -96,7 +90,7 @@ class Bench:
         """
         host, there = self._buffers(n_bytes, pinned=pinned)
         target, source = (there, host) if up else (host, there)
-        n = max(8, IN_A_ROW // n_bytes)
+        n = max(8, self.sizes.in_a_row // n_bytes)
         return _rate(self._in_a_row(lambda: target.copy_(source, non_blocking=pinned), n), n_bytes)
 
     def device_copy(self, n_bytes: int) -> Sample:
@@ -109,7 +103,7 @@ class Bench:
         """Return an expert's bytes, how many there are, and what computes the next, cold in every cache."""
         torch, (hidden, ffn) = self.torch, shape
         size = 3 * hidden * ffn * dtype.itemsize
-        n, device = max(2, BEYOND_CACHES // size), self.device.device
+        n, device = max(2, self.sizes.beyond_caches // size), self.device.device
         weights = torch.randn(n, 3, ffn, hidden, device=device, dtype=dtype) / hidden
         x = torch.randn(hidden, tokens, device=device, dtype=dtype)
         at = 0
@@ -142,7 +136,7 @@ class Bench:
     def dense(self, hidden: int) -> Sample:
         """Return the seconds of a layer's dense products with one token, each layer waited for."""
         torch, where = self.torch, {"device": self.device.device, "dtype": self.torch.float16}
-        n = max(2, BEYOND_CACHES // (DENSE_MATRICES * hidden * hidden * torch.float16.itemsize))
+        n = max(2, self.sizes.beyond_caches // (DENSE_MATRICES * hidden * hidden * torch.float16.itemsize))
         weights = torch.randn(n, DENSE_MATRICES, hidden, hidden, **where) / hidden**0.5
         x = torch.randn(hidden, 1, **where)
         at = 0

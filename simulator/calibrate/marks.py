@@ -7,6 +7,7 @@ import re
 from simulator.machine.hardware import HardwareProfile
 
 NUMPY = "SwiGLU in numpy, float32, {} compute thread(s)"
+REHEARSED_ON = "a rehearsal on PyTorch's CPU in small sizes: no number here is a GPU's"
 MEASURED_ON = "Measured by moesim calibrate on "
 
 

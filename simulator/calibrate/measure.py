@@ -20,8 +20,6 @@ from simulator.calibrate.scratch import check_folder, scratch_file
 from simulator.calibrate.system import System, this_system
 
 KIB, MIB = 1 << 10, 1 << 20
-MANY = 2048
-"""Tokens with which an expert is limited by what the GPU computes, not by what it reads."""
 Say = Callable[[str], None]
 
 
@@ -62,6 +60,19 @@ QUICK = Plan(
 )
 
 
+REHEARSAL = replace(
+    QUICK,
+    file_bytes=16 * MIB,
+    blocks=(4 * KIB, 64 * KIB),
+    lanes=(1, 2),
+    dram_bytes=MIB,
+    shapes=((64, 64), (128, 128)),
+    gpu_shapes=((32, 32), (64, 64)),
+    expert_bytes=MIB,
+)
+"""Shows that the lines run where there is no GPU; its numbers say nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a calibration found; ``contention`` has the slowdown of (experts, reads) beside each other.
@@ -95,7 +106,7 @@ def measure(
         check_folder(folder, plan.file_bytes)  # before minutes of measuring something else
     if device is not None:
         say("GPU")
-        gpu = measure_gpu(device, plan.gpu_shapes, (*plan.tokens, MANY), repeats=plan.repeats)
+        gpu = measure_gpu(device, plan.gpu_shapes, plan.tokens, repeats=plan.repeats)
     with threadpool_limits(threads):
         if folder is not None:
             drive, contention = _drive(plan, folder, say)

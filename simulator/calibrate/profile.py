@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from simulator.assemble.code import IDEAL
 from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
 from simulator.calibrate.expert import roofline
-from simulator.calibrate.marks import MEASURED_ON, NUMPY
+from simulator.calibrate.marks import MEASURED_ON, NUMPY, REHEARSED_ON
 from simulator.calibrate.measure import Measured
 from simulator.calibrate.profile_gpu import (
     dense_note,
@@ -34,6 +34,8 @@ def profile(measured: Measured, name: str) -> HardwareProfile:
 def warnings(m: Measured) -> list[str]:
     """Return what makes the numbers doubtful, one line each."""
     said = []
+    if m.gpu is not None and not m.gpu.real:
+        said.append(REHEARSED_ON)
     if m.system.load > BUSY:
         said.append(
             f"the machine was busy (load average {m.system.load:.1f} a core): measure again when it rests"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulator.assemble.code import IDEAL
-from simulator.calibrate.entries import EFFICIENCY, Entry, entry, size_entry, us
+from simulator.calibrate.entries import EFFICIENCY, Entry, entry, share_entry, size_entry, us
 from simulator.calibrate.expert import roofline
 from simulator.calibrate.gpu import PRECISIONS, Gpu
 from simulator.calibrate.profile_lanes import lane_samples, lanes_link
@@ -28,12 +28,14 @@ def gpu_unit(gpu: Gpu) -> Entry:
     return {
         "flops": entry(f"{flops:.0f} FLOP/s", f"{how}, float16, {tokens} tokens: {us(halves[size, tokens])}"),
         "memory_bandwidth": entry(
-            f"{rate:.0f} B/s",
-            f"{how}: line through the sizes in float16, 1 token, at most what copies within the device reach "
-            f"(read + written {gpu.device_copy.text(1e9, 'GB/s')}); {steady}; {each}",
+            f"{gpu.device_copy.median:.0f} B/s",
+            f"copies within the device, read + written, {gpu.device_copy.text(1e9, 'GB/s')}",
         ),
         "compute_efficiency": EFFICIENCY,
-        "bandwidth_efficiency": EFFICIENCY,
+        "bandwidth_efficiency": share_entry(
+            rate / gpu.device_copy.median,
+            f"{how}: line through the sizes in float16, 1 token, {rate / 1e9:.4g} GB/s; {steady}; {each}",
+        ),
         "launch": entry(
             f"{fixed / IDEAL.expert * NS_PER_S:.0f} ns",
             f"the same line at 0 bytes (5 kernels and a wait), over 3 matrix products; {steady}; "

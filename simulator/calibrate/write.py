@@ -10,6 +10,7 @@ from typing import Any
 from simulator.errors import InputError
 from simulator.files import check_target
 from simulator.machine.hardware import HardwareProfile
+from simulator.machine.software import SoftwareProfile
 from simulator.plots.save import write
 
 
@@ -27,7 +28,7 @@ def check_new(path: Path, *, force: bool = False) -> None:
         raise InputError(str(path.parent), f"cannot be written: {error.strerror}") from None
 
 
-def write_profile(profile: HardwareProfile, path: Path, *, force: bool = False) -> None:
+def write_profile(profile: HardwareProfile | SoftwareProfile, path: Path, *, force: bool = False) -> None:
     """Write a profile, whole or not at all. Errors: InputError (taken meanwhile, cannot be written)."""
     data = profile.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
     text = "\n".join(_lines(data, 0)) + "\n"

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.device import DeviceOption, On, asked_device
+
 
 def reference(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the report")],
@@ -28,24 +30,25 @@ def reference(
     gpu: Annotated[
         bool, typer.Option(help="from host memory to the first CUDA device instead (needs PyTorch)")
     ] = False,
+    device: DeviceOption = On.cuda,
     force: Annotated[bool, typer.Option("--force", help="replace another validation's results")] = False,
 ) -> None:
     """Move and compute experts for real, simulate the same, and compare token by token."""
-    from simulator.calibrate.device import cuda_device
     from simulator.machine.hardware import load_hardware
     from simulator.trace.find import find_trace
     from simulator.trace.parquet import read_trace
-    from simulator.validate.reference.setup import GPU_SHAPE, SHAPE, Setup
+    from simulator.validate.reference.setup import SHAPE, Setup, gpu_shape
     from simulator.validate.reference.write import validate_reference
 
+    on = asked_device(device, gpu=gpu)
     setup = Setup(
         folder=folder,
         trace=read_trace(find_trace(trace)),
         sizes=tuple(sizes or (0.25, 0.5, 0.75)),
         tokens=tokens,
-        shape=GPU_SHAPE if gpu else SHAPE,
+        shape=gpu_shape(on) if on else SHAPE,
         repeats=repeats,
-        gpu=cuda_device() if gpu else None,
+        gpu=on,
         profile=load_hardware(profile) if profile else None,
     )
     page = validate_reference(out, setup, force=force, say=lambda what: print(what, file=sys.stderr))

@@ -65,6 +65,7 @@ def a_gpu() -> Gpu:
     return Gpu(
         name="a GPU",
         version="torch 9, CUDA 9",
+        real=True,
         memory_bytes=80 << 30,
         free_bytes=79 << 30,
         launch=exactly(4e-6),

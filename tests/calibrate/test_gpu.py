@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from simulator.calibrate import gpu as gpu_module
 from simulator.calibrate import gpu_bench as bench_module
-from simulator.calibrate import measure as measure_module
-from simulator.calibrate.device import Device, cuda_device
+from simulator.calibrate.device import Device, cuda_device, rehearsal_device
 from simulator.calibrate.drive import LaneTimes
 from simulator.calibrate.expert import swiglu
 from simulator.calibrate.gpu import measure_gpu
@@ -46,6 +44,25 @@ def test_the_commands_refuse_a_gpu_that_is_not_there(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["calibrate", "--device", "cpu"], "--device: goes with --gpu; give both or neither"),
+        (["validate", "reference", "--device", "cpu"], "--device: goes with --gpu; give both or neither"),
+        (["calibrate", "--folder", ".", "--no-drive"], "--folder: goes without --no-drive; give one of them"),
+    ],
+)
+def test_options_without_effect_are_refused(command: list[str], says: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, [*command, "-o", str(tmp_path / "out.yaml")])
+    assert str(done.exception) == says
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rehearsal_says_that_it_is_none_of_a_gpu() -> None:
+    assert "rehearsal" not in profile(made_up(a_gpu()), "mine").notes
+    assert "WARNING: a rehearsal" in profile(made_up(replace(a_gpu(), real=False)), "mine").notes
+
+
 def test_unsteady_numbers_of_a_gpu_are_said_too() -> None:
     unsteady = Sample(1.0, 0.5, 1.5, 3)
     gpu = a_gpu()
@@ -74,17 +91,10 @@ def test_copies_by_threads_become_a_table_and_memory_is_as_fast_as_they_were() -
 
 
 @pytest.fixture
-def torch_device(monkeypatch: pytest.MonkeyPatch) -> Device:
+def torch_device() -> Device:
     """Give PyTorch's CPU: the lines are those of a GPU, but for streams, pinning and waiting."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    monkeypatch.setattr(measure_module, "MANY", 8)
-    monkeypatch.setattr(bench_module, "BEYOND_CACHES", MIB)
-    monkeypatch.setattr(bench_module, "LAUNCHES", 10)
-    monkeypatch.setattr(bench_module, "IN_A_ROW", MIB)
-    monkeypatch.setattr(gpu_module, "COPIES", (4 * KIB, 64 * KIB))
-    monkeypatch.setattr(gpu_module, "NEEDED", MIB)
-    monkeypatch.setattr(bench_module, "WARM_S", 0.0)
-    return Device(torch, "cpu")
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    return rehearsal_device()
 
 
 def test_each_measurement_waits_before_and_after(
@@ -129,7 +139,6 @@ def test_a_copy_beside_experts_is_compared_with_one_alone(torch_device: Device) 
 def test_a_whole_device_is_measured(
     torch_device: Device, drive_folder: Path, monkeypatch: pytest.MonkeyPatch, *, drive: bool
 ) -> None:
-    monkeypatch.setattr(bench_module, "BEYOND_CACHES", 32 * KIB)
     monkeypatch.setattr("simulator.calibrate.contention.BUDGET", MIB)
     said: list[str] = []
     plan = replace(TINY, tokens=(1,), repeats=1)

@@ -60,6 +60,8 @@ def test_with_a_gpu_the_profile_has_three_tiers(tmp_path: Path) -> None:
     assert made.tiers.names == ("gpu", "cpu", "ssd")
     unit = made.main_unit
     assert unit.flops.value == pytest.approx(1e14)
+    assert unit.memory_bandwidth.value == 2 * 10**12  # copies within the GPU
+    assert unit.bandwidth_efficiency.value == pytest.approx(0.5)  # experts reach 1 TB/s
     assert unit.effective_bytes_per_s == pytest.approx(1e12)
     assert unit.launch.value == 5000  # a third of what is left at 0 bytes
     assert unit.dequantise_bandwidth is not None

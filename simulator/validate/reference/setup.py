@@ -22,10 +22,11 @@ from simulator.validate.reference.run import Settings
 from simulator.validate.reference.simulate import LINK
 
 SHAPE = Shape(256, 512)
-GPU_SHAPE = Shape(2048, 1408, 2)
-"""An expert of DeepSeek-V2-Lite, in float16."""
-BESIDE = 2 << 30
-"""Bytes for what is not the experts: dense layers, the probe's memory, what PyTorch takes for itself."""
+
+
+def gpu_shape(device: Device) -> Shape:
+    """Return experts that suit a device, in float16."""
+    return Shape(*device.sizes.expert, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,13 @@ class Setup:
                 raise InputError("--sizes", f"{format_bytes(cache)} of memory are not free", "smaller caches")
             check_folder(self.folder, self.all_bytes)
             return
-        if self.all_bytes + BESIDE > free:
+        beside = self.gpu.sizes.beside
+        if self.all_bytes + beside > free:
             raise InputError(
                 "--trace", f"{format_bytes(self.all_bytes)} of memory are not free", "a smaller model"
             )
-        if cache + BESIDE > self.gpu.memory()[0]:
-            what = f"{format_bytes(cache)} and {format_bytes(BESIDE)} besides are not free on the GPU"
+        if cache + beside > self.gpu.memory()[0]:
+            what = f"{format_bytes(cache)} and {format_bytes(beside)} besides are not free on the GPU"
             raise InputError("--sizes", what, "smaller caches")
 
     def _check_profile(self, profile: HardwareProfile) -> None:

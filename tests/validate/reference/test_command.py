@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from simulator.calibrate import measure as measure_module
+from simulator.calibrate.device import Device
 from simulator.calibrate.marks import NUMPY
 from simulator.calibrate.scratch import scratch_file
 from simulator.cli import app
@@ -19,7 +21,7 @@ from simulator.machine.hardware import HardwareProfile, load_hardware
 from simulator.validate.reference import setup as reference_setup
 from simulator.validate.reference import write
 from simulator.validate.reference.machine import Shape
-from simulator.validate.reference.setup import GPU_SHAPE, Setup
+from simulator.validate.reference.setup import Setup
 from simulator.validate.reference.write import validate_reference
 from tests.validate.reference.made_up import SHAPE, a_trace, words
 
@@ -136,7 +138,7 @@ def test_what_cannot_be_run_is_refused(
 @pytest.mark.parametrize("gpu", [False, True])
 def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, gpu: bool) -> None:
     seen: list[Setup] = []
-    device = object()
+    device = Device(SimpleNamespace(device=lambda name: SimpleNamespace(type="cuda")), "cuda:0")
 
     def fake(out: Path, setup: Setup, *, force: bool, say: object) -> str:
         seen.append(setup)
@@ -156,5 +158,5 @@ def test_the_command_prints_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert setup.sizes == (0.3,)
     assert setup.repeats == 5
     assert setup.profile == load_hardware(profile)
-    assert setup.shape == (GPU_SHAPE if gpu else reference_setup.SHAPE)
+    assert setup.shape == (Shape(2048, 1408, 2) if gpu else reference_setup.SHAPE)
     assert setup.gpu is (device if gpu else None)

@@ -10,8 +10,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from simulator.calibrate import gpu as gpu_module
-from simulator.calibrate import gpu_bench as bench_module
 from simulator.calibrate import measure as measure_module
 from simulator.calibrate.device import Device, cuda_device
 from simulator.calibrate.readers import Read, Readers
@@ -23,7 +21,7 @@ from simulator.validate.reference import setup as reference_setup
 from simulator.validate.reference.gpu import GpuMachine
 from simulator.validate.reference.machine import Shape
 from simulator.validate.reference.run import ReferenceRun, Settings
-from simulator.validate.reference.setup import GPU_SHAPE, Setup
+from simulator.validate.reference.setup import Setup, gpu_shape
 from simulator.validate.reference.simulate import decoded, simulate
 from simulator.validate.reference.write import validate_reference
 from tests.validate.reference.made_up import NONE, E, L, a_trace, made_up, words
@@ -36,13 +34,7 @@ def torch_device(monkeypatch: pytest.MonkeyPatch) -> Device:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     tiny = replace(measure_module.QUICK, dram_bytes=1 << 20, expert_bytes=1 << 20, repeats=1)
     monkeypatch.setattr(reference_setup, "QUICK", tiny)
-    monkeypatch.setattr(reference_setup, "BESIDE", 1 << 20)
-    monkeypatch.setattr("simulator.calibrate.measure.MANY", 4)
     monkeypatch.setattr("simulator.validate.reference.probe.BEYOND_CACHES", 1 << 20)
-    for name, value in {"BEYOND_CACHES": 1 << 20, "IN_A_ROW": 1 << 20, "WARM_S": 0.0}.items():
-        monkeypatch.setattr(bench_module, name, value)
-    monkeypatch.setattr(gpu_module, "NEEDED", 1 << 20)
-    monkeypatch.setattr(gpu_module, "COPIES", (4096, 65536))
     return Device(torch, "cpu")
 
 
@@ -183,7 +175,8 @@ def test_a_gpu_runs_the_reference(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    setup = Setup(tmp_path, a_trace(), sizes=(0.5,), shape=GPU_SHAPE, gpu=cuda_device())
+    device = cuda_device()
+    setup = Setup(tmp_path, a_trace(), sizes=(0.5,), shape=gpu_shape(device), gpu=device)
     page = validate_reference(tmp_path / "out", setup)
     rows = pd.read_csv(tmp_path / "out" / "accuracy.csv").set_index("run")
     assert rows.loc["cache 50%, on demand", "hits_identical"]
