@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, model_validator
 
 from simulator.config.units import BytesPerSecond, Nanoseconds
-from simulator.config.yaml_file import find_named, load_yaml
+from simulator.config.yaml_file import find_named, read_yaml, validate_mapping
+from simulator.errors import InputError
 from simulator.machine.hardware import Share, Sourced, _Strict
 from simulator.model.precision import canonical
 
@@ -146,5 +147,18 @@ def efficiency(shares: dict[str, float], precision: str) -> float:
 
 
 def load_software(name_or_path: str) -> SoftwareProfile:
-    """Return a profile by its name in software_profiles/ or by a path; InputError if it is wrong."""
-    return load_yaml(find_named("software_profiles", name_or_path), SoftwareProfile)
+    """Return a profile by its name in software_profiles/ or by a path; InputError if it is wrong.
+
+    A file that says ``extends: NAME`` has only what differs from that profile.
+    """
+    document = read_yaml(find_named("software_profiles", name_or_path))
+    own = dict(document.data)
+    if (base := own.pop("extends", None)) is None:
+        return document.validate(SoftwareProfile)
+    if not isinstance(base, str):
+        raise InputError(f"{document.path}: extends", f"{base!r}", "the name of a software profile")
+    data: dict[str, Any] = dict(read_yaml(find_named("software_profiles", base)).data)
+    for key, value in own.items():
+        inner = data.get(key)
+        data[key] = inner | value if isinstance(inner, dict) and isinstance(value, dict) else value
+    return validate_mapping(data, SoftwareProfile, str(document.path), document.lines)
