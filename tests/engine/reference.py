@@ -571,6 +571,10 @@ class Engine:
 
     def held_lanes(self, link: Link) -> None:
         """Let jobs at a boundary go on, give their lane up, or pause; let paused ones resume."""
+        for lane in link.lanes:  # cancelled ones first: nobody is preempted where a lane gets idle
+            if lane.job is not None and lane.job.cancelled and (lane.at_boundary or lane.state == "paused"):
+                self.give_up(link, lane, lane.job)
+                self.again = True
         for lane in link.lanes:
             job, at_boundary = lane.job, lane.at_boundary
             lane.at_boundary = False
@@ -578,10 +582,7 @@ class Engine:
                 continue
             idle = sum(other.job is None for other in link.lanes)
             preempts = at_boundary and job.speculative and link.plan.preemption == "chunk"
-            if job.cancelled:
-                self.give_up(link, lane, job)
-                self.again = True
-            elif preempts and self.demand_that_could_start(link) > idle:
+            if preempts and self.demand_that_could_start(link) > idle:
                 self.give_up(link, lane, job)
                 self.again = True
                 if job.transfer is not None and job.transfer.cancelled:
