@@ -334,7 +334,7 @@ class Engine:
         self.host = 0  # when the last call of the host's thread ended: H
         self.issue = no_launches(s.n_layers)  # of the present pass
         self.three = len(s.machine.tiers) == 3
-        self.by_matrix = s.runtime.parts_order == "matrix" and s.runtime.parts > 1
+        self.by_matrix = s.runtime.parts_order == "matrix"
         assert len(s.machine.tiers) in {2, 3}
         self.links = [Link(plan) for plan in s.machine.links]
         self.tiers = []

@@ -106,7 +106,7 @@ def runtime_plans(draw: st.DrawFn, *, exclusive: bool) -> RuntimePlan:
     return RuntimePlan(
         overlap=draw(st.sampled_from(["expert", "layer", "in_order"])),
         parts=parts,
-        parts_order=draw(st.sampled_from(["expert", "matrix"])) if parts > 1 else "expert",
+        parts_order=draw(st.sampled_from(["expert", "matrix"])),
         evict=draw(st.sampled_from(["on_insert", "on_insert", "after_event"])),
         cancel=draw(st.sampled_from(["none", "queued", "chunk", "chunk"])),
         staging_buffers=draw(st.sampled_from([1, 2, 3])),
