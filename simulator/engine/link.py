@@ -209,30 +209,22 @@ class Link:
                     self._fill(lane, now)
 
     def _at_boundaries(self, now: int) -> None:
+        """Let jobs that are held give their lanes up, cancelled ones first, or go on if there is a slot."""
+        held = [
+            (lane, job) for lane, job in enumerate(self.lanes) if job is not None and self._is_held(job, now)
+        ]
+        for lane, job in held:
+            if job.piece.transfer.cancelled and not job.second_hop:
+                self._give_up(lane, job, now)
         idle = self.lanes.count(None)
-        plan = self.plan
-        for lane, job in enumerate(self.lanes):
-            if job is None or job.phase is Phase.LATENCY or job.phase is Phase.COPYING:
-                continue
+        preempts = self.plan.preemption == "chunk"
+        for lane, job in held:
             transfer = job.piece.transfer
-            if job.phase is Phase.MOVING and not job.at_boundary:
-                if transfer.demand or job.since == now or not plan.chunk_bytes:
-                    continue
-                job.progress(now)
-                self.changed = True
-                if not job.passed_boundary(now):
-                    continue
-            at_boundary, job.at_boundary = job.phase is Phase.MOVING, False
-            if transfer.cancelled and not job.second_hop:
-                job.back_to_boundary()
-                self._count(job, job.count())
-                self._release(lane, job, now)
-            elif (
-                at_boundary and not transfer.demand and plan.preemption == "chunk" and self._waiting() > idle
-            ):
-                job.back_to_boundary()
-                self._count(job, job.count())
-                self._release(lane, job, now)
+            at_boundary, job.at_boundary = job.at_boundary, False
+            if self.lanes[lane] is None:
+                continue
+            if at_boundary and preempts and not transfer.demand and self._waiting() > idle:
+                self._give_up(lane, job, now)
                 idle += 1
                 if not transfer.cancelled:
                     self._put_back(job)
@@ -240,6 +232,21 @@ class Link:
                     self.slots.give_back(transfer)
             elif not job.second_hop and len(transfer.hops) == 2 and transfer.needs_slots:
                 self._next_slot(lane, job, now)
+
+    def _is_held(self, job: Job, now: int) -> bool:
+        """Return whether a job is at a boundary in this nanosecond, or paused at one."""
+        may_be = job.phase is Phase.MOVING and not job.piece.transfer.demand and self.plan.chunk_bytes
+        if may_be and not job.at_boundary and job.since != now:
+            job.progress(now)
+            self.changed = True
+            job.at_boundary = job.passed_boundary(now)
+        return job.at_boundary or job.phase is Phase.PAUSED
+
+    def _give_up(self, lane: int, job: Job, now: int) -> None:
+        """Take a job off its lane at its last boundary."""
+        job.back_to_boundary()
+        self._count(job, job.count())
+        self._release(lane, job, now)
 
     def _next_slot(self, lane: int, job: Job, now: int) -> None:
         if self.slots.free_for(job.piece.transfer):

@@ -65,7 +65,8 @@ def passes(scenario: Scenario) -> list[Pass]:
     """Return the scenario's passes as the engine takes them."""
     made = []
     for index, spec in enumerate(scenario.passes):
-        costs = PassCosts(spec.prologue_ns, spec.epilogue_ns, spec.before_ns, spec.after_ns, spec.combine_ns)
+        dense = (spec.prologue_ns, spec.epilogue_ns, spec.before_ns, spec.after_ns, spec.combine_ns)
+        costs = PassCosts(*dense, spec.launches)
         keys = [[key for key, _ in demand] for demand in spec.demands]
         tokens = [[n for _, n in demand] for demand in spec.demands]
         ones = all(n == 1 for row in tokens for n in row)
@@ -148,7 +149,7 @@ def run_engine(
     results = []
     for r in records:
         labels = {"dense": r.dense_ns, "expert_compute": r.expert_ns, "cpu_expert_wait": r.cpu_wait_ns}
-        labels |= {"overhead": r.overhead_ns} | {
+        labels |= {"overhead": r.overhead_ns, "host": r.host_ns} | {
             f"stall_{n}": ns for n, ns in zip(names, r.stall_ns, strict=True)
         }
         busy = dict(zip(names, r.busy_ns, strict=True)) | {"cpu": r.busy_cpu_ns}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from simulator.engine.demand import Launches
 from simulator.engine.plan import LinkPlan, MachinePlan, RuntimePlan
 
 from .scenario import PassSpec, Result, Scenario
@@ -20,6 +21,30 @@ DOWN = LinkPlan("down", 0, 1, GB)
 SSD = LinkPlan("ssd", 2, 1, GB)
 Run = Callable[[Scenario], Result]
 Demand = Sequence[int | tuple[int, int]]
+
+
+def launches(
+    seen: Sequence[bool],
+    *,
+    dense: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0),
+    experts: int = 0,
+    expert: int = 0,
+    start: int = 0,
+) -> Launches:
+    """Say what issue costs, the same in every layer; ``seen`` has an entry a layer, ``dense`` is as below."""
+    n = len(seen)
+    prologue, before, after, combine, epilogue = dense
+    return Launches(
+        prologue_ns=prologue,
+        epilogue_ns=epilogue,
+        before_ns=(before,) * n,
+        after_ns=(after,) * n,
+        experts_ns=(experts,) * n,
+        expert_ns=(expert,) * n,
+        combine_ns=(combine,) * n,
+        experts_start_ns=(start,) * n,
+        seen=seen,
+    )
 
 
 def scenario(  # noqa: PLR0913 - every test names the one thing that it changes
@@ -37,6 +62,7 @@ def scenario(  # noqa: PLR0913 - every test names the one thing that it changes
     dram: int = 0,
     wishes: Mapping[int, tuple[tuple[int, int], ...]] | None = None,
     on_cpu: Mapping[int, Mapping[int, int]] | None = None,
+    launches: Launches | None = None,
 ) -> Scenario:
     """Build a run; a pass is a demand by layer, ``cpu`` the capacity of DRAM before an SSD.
 
@@ -52,6 +78,7 @@ def scenario(  # noqa: PLR0913 - every test names the one thing that it changes
             after_ns=(after,) * n,
             combine_ns=(combine,) * n,
             demands=tuple(tuple(d if isinstance(d, tuple) else (d, 1) for d in layer) for layer in layers),
+            launches=launches,
         )
         for layers in passes
     ]

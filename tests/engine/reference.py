@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 
+from simulator.engine.demand import Launches
 from simulator.engine.plan import LinkPlan
 
 from .scenario import PassResult, Result, Scenario
@@ -269,7 +270,7 @@ class Group:
 @dataclass(eq=False)
 class CpuJob:
     group: Group
-    key: int
+    key: int | None  # None: what the group takes before its first expert
     ask: int
     work_left: int  # rate x ns
 
@@ -291,6 +292,8 @@ class Step:
     waiting: list[int] = field(default_factory=list)  # streamed, without a staging buffer yet
     n_stages: int = 1
     overhead_ns: int = 0
+    books_ns: int = 0
+    issued: set[int] = field(default_factory=set)  # experts whose first stage the host has issued
 
 
 @dataclass(eq=False)
@@ -312,6 +315,13 @@ class Waiting:
 Main = Generator[Busy | Waiting]
 
 
+def no_launches(n_layers: int) -> Launches:
+    """Return launches that cost nothing, of routing that the host never sees."""
+    nothing = (0,) * n_layers
+    never = (False,) * n_layers
+    return Launches(0, 0, nothing, nothing, nothing, nothing, nothing, nothing, never)
+
+
 class Engine:
     """One run."""
 
@@ -320,6 +330,8 @@ class Engine:
         self.every_ns = every_ns  # stop the clock at every nanosecond: slower still, same answer
         self.now = 0
         self.rt = s.runtime
+        self.host = 0  # when the last call of the host's thread ended: H
+        self.issue = no_launches(s.n_layers)  # of the present pass
         self.three = len(s.machine.tiers) == 3
         assert len(s.machine.tiers) in {2, 3}
         self.links = [Link(plan) for plan in s.machine.links]
@@ -334,6 +346,7 @@ class Engine:
         self.speculative_slots = self.rt.host_staging_chunks // 2  # of these, what speculation may still take
         self.landings = 0
         self.numbers = 0  # pieces that were ever queued
+        self.evictions = 0  # from tier 0
         self.again = False  # whether links have to pick once more at this nanosecond
         self.pinned: set[int] = set()
         self.used_in_dram: set[int] = set()  # keys used by the present event in tier 1
@@ -556,6 +569,10 @@ class Engine:
 
     def held_lanes(self, link: Link) -> None:
         """Let jobs at a boundary go on, give their lane up, or pause; let paused ones resume."""
+        for lane in link.lanes:  # cancelled ones first: nobody is preempted where a lane gets idle
+            if lane.job is not None and lane.job.cancelled and (lane.at_boundary or lane.state == "paused"):
+                self.give_up(link, lane, lane.job)
+                self.again = True
         for lane in link.lanes:
             job, at_boundary = lane.job, lane.at_boundary
             lane.at_boundary = False
@@ -563,10 +580,7 @@ class Engine:
                 continue
             idle = sum(other.job is None for other in link.lanes)
             preempts = at_boundary and job.speculative and link.plan.preemption == "chunk"
-            if job.cancelled:
-                self.give_up(link, lane, job)
-                self.again = True
-            elif preempts and self.demand_that_could_start(link) > idle:
+            if preempts and self.demand_that_could_start(link) > idle:
                 self.give_up(link, lane, job)
                 self.again = True
                 if job.transfer is not None and job.transfer.cancelled:
@@ -764,6 +778,7 @@ class Engine:
     def evict(self, tier: int, key: int, victims: list[int]) -> None:
         entry = self.tiers[tier].remove(self.pool(tier, key), key)
         assert entry.landed
+        self.evictions += tier == 0
         if entry.prefetch is not None:
             self.stats["unused"] += 1
         if tier == 0 and self.rt.exclusive:  # §8: tier 1 takes it in, in flight until written back
@@ -902,7 +917,11 @@ class Engine:
         if self.three:
             for key in missed:
                 self.pool(1, key).order.on_use(key)
+        evicted_before = self.evictions
         evicted_bytes = self.take_space(step, missed)
+        host = self.rt.host  # §11
+        step.books_ns = host.lookup_ns * len(step.demand) + host.miss_ns * len(missed)
+        step.books_ns += host.evict_ns * (self.evictions - evicted_before)
         # 6. overhead
         o = self.rt.overhead
         loaded = sum(self.n_bytes(key) for key in step.fetched)
@@ -1010,21 +1029,54 @@ class Engine:
                     self.evict(tier, victim, victims)
         return taken
 
-    def queue(self, step: Step) -> None:
-        """Queue what the event decided (§4.7)."""
+    def queue(self, step: Step) -> Main:
+        """Queue what the event decided (§4.7), each when the host's calls for it have ended (§11)."""
         for key in step.writebacks:
             self.queue_writeback(key)
         if step.on_cpu:
+            yield from self.host_works(self.rt.host.activations_ns)
             self.queue_group(step)
-        self.ask([step.loads[key] for key in step.fetched if key not in step.waiting])
-        queued = {transfer.key for transfer in self.prefetches if not transfer.started}
+        first = [step.loads[key] for key in step.fetched if key not in step.waiting]
+        for together in [first] if self.rt.parts_order == "matrix" else [[load] for load in first]:
+            yield from self.copy(together)
         for key, ahead in self.s.wishes.get(step.index, ()):
+            queued = {transfer.key for transfer in self.prefetches if not transfer.started}
             if key in self.tiers[0].entries or key in queued or key in self.pinned:
                 continue
+            yield from self.host_works(self.rt.host.copy_ns)
             prefetch = self.make_transfer(key, speculative=True, target=step.index + ahead)
-            queued.add(key)
             self.prefetches.append(prefetch)
             self.ask([prefetch])
+
+    def copy(self, transfers: list[Transfer]) -> Main:
+        """Make the calls for some demand transfers, then queue them."""
+        yield from self.host_works(self.rt.host.copy_ns * len(transfers))
+        self.ask(transfers)
+
+    # ------------------------------------------------------------ the host (§11)
+
+    def host_works(self, ns: int) -> Main:
+        """Let the host's thread work for so long from now on, and the main unit wait for it."""
+        if ns:
+            yield from self.see(ns)
+
+    def see(self, ns: int) -> Main:
+        """Synchronise the host with the main unit, which then waits until the host has worked for so long."""
+        self.host = max(self.host, self.now) + ns
+        yield Busy("host", self.host - self.now)
+
+    def item(self, issue_ns: int, label: str, ns: int) -> Main:
+        """Issue an item of the main unit's work, and do it when it is issued."""
+        self.host += issue_ns
+        yield Busy("host", max(0, self.host - self.now))
+        yield Busy(label, ns)
+
+    def wait(self, waiting: Waiting, *, holds_host: bool) -> Main:
+        """Let the main unit wait, and the host too if it is held up by what is waited for."""
+        began = self.now
+        yield waiting
+        if holds_host and self.now > began:
+            self.host = max(self.host, self.now)
 
     # ------------------------------------------------------------ the CPU helper (§9)
 
@@ -1040,6 +1092,9 @@ class Engine:
             solo = self.s.cpu_expert_ns[layer] + self.s.cpu_token_ns * step.demand[key]
             rate = max(1, self.n_bytes(key) * SECOND // solo) if solo else 1  # no time: no work
             jobs.append(CpuJob(group, key, rate, solo * rate))
+        group_ns = self.rt.host.group_ns
+        if group_ns:  # §11: one more job that reads 0 bytes, so that it asks for 1 byte/s (§9)
+            jobs.insert(0, CpuJob(group, None, 1, group_ns))
         self.send(0, 1, n_bytes, lambda: self.cpu_queue.extend(jobs))
 
     def cpu_helper(self) -> None:
@@ -1050,10 +1105,11 @@ class Engine:
                 if job.work_left > 0:
                     return
                 self.cpu_job = None
-                self.tiers[1].held[job.key] -= 1
-                job.group.left -= 1
-                if not job.group.left:
-                    self.send(1, 0, job.group.n_bytes, job.group.end)
+                if job.key is not None:
+                    self.tiers[1].held[job.key] -= 1
+                    job.group.left -= 1
+                    if not job.group.left:
+                        self.send(1, 0, job.group.n_bytes, job.group.end)
             if not self.cpu_queue:
                 return
             self.cpu_job = self.cpu_queue.pop(0)
@@ -1068,27 +1124,31 @@ class Engine:
             self.labels.clear()
             self.busy.clear()
             self.groups = []
+            self.host = start
+            issue = self.issue = spec.launches or no_launches(s.n_layers)
             yield Busy("overhead", self.rt.overhead.pass_ns)
-            yield Busy("dense", spec.prologue_ns)
+            yield from self.item(issue.prologue_ns, "dense", spec.prologue_ns)
             for layer in range(s.n_layers):
-                yield Busy("dense", spec.before_ns[layer])
+                yield from self.item(issue.before_ns[layer], "dense", spec.before_ns[layer])
                 step = None
                 if spec.demands[layer]:
+                    if issue.seen[layer]:
+                        yield from self.see(self.rt.host.round_trip_ns)
                     step = self.event(n * s.n_layers + layer, spec.demands[layer])
-                    if self.rt.overhead.when == "before":
-                        yield Busy("overhead", step.overhead_ns)
-                        self.queue(step)
-                    else:
-                        self.queue(step)
-                        yield Busy("overhead", step.overhead_ns)
-                yield Busy("dense", spec.after_ns[layer])
+                    before = self.rt.overhead.when == "before"
+                    yield Busy("overhead", step.overhead_ns if before else 0)
+                    yield from self.host_works(step.books_ns)
+                    yield from self.queue(step)
+                    yield Busy("overhead", 0 if before else step.overhead_ns)
+                yield from self.item(issue.after_ns[layer], "dense", spec.after_ns[layer])
                 if step is not None:
                     for stage in range(step.n_stages):
                         yield from self.experts(step, stage)
-                yield Waiting(partial(self.groups_done, layer), lambda: "cpu_expert_wait")
-                yield Busy("dense", spec.combine_ns[layer])
+                due = Waiting(partial(self.groups_done, layer), lambda: "cpu_expert_wait")
+                yield from self.wait(due, holds_host=True)
+                yield from self.item(issue.combine_ns[layer], "dense", spec.combine_ns[layer])
                 self.pinned = set()
-            yield Busy("dense", spec.epilogue_ns)
+            yield from self.item(issue.epilogue_ns, "dense", spec.epilogue_ns)
             labels = {label: ns for label, ns in self.labels.items() if ns}
             assert sum(labels.values()) == self.now - start
             busy = {name: ns for name, ns in self.busy.items() if ns}
@@ -1129,7 +1189,7 @@ class Engine:
             return ready()[:1] if self.rt.overlap == "expert" else ready()
 
         while hits or left:
-            yield Waiting(may_go_on, label)
+            yield from self.wait(Waiting(may_go_on, label), holds_host=self.rt.host.blocking)
             # Reading: with overlap by layer, all that was queued lands, then all that landed runs
             for key in next_ones():
                 transfer = left.pop(key, None)
@@ -1139,10 +1199,23 @@ class Engine:
                 else:
                     assert transfer.ready(stage, n_stages)
                     assert n_stages > 1 or transfer.landed
-                yield Busy("expert_compute", self.expert_ns(step, key, stage))
+                yield from self.compute(step, key, stage)
                 last_stage = stage == n_stages - 1
                 if transfer is not None and transfer.streamed and last_stage and step.waiting:
-                    self.ask([step.loads[step.waiting.pop(0)]])
+                    yield from self.copy([step.loads[step.waiting.pop(0)]])
+
+    def compute(self, step: Step, key: int, stage: int) -> Main:
+        """Compute a stage of an expert; its first stage is issued, and the first of the step has to start."""
+        layer = self.layer(key)
+        ns = self.expert_ns(step, key, stage)
+        issue_ns = 0
+        if stage == 0:
+            issue_ns = self.issue.expert_ns[layer]
+            if not step.issued:
+                issue_ns += self.issue.experts_ns[layer]
+                ns += self.issue.experts_start_ns[layer]
+            step.issued.add(key)
+        yield from self.item(issue_ns, "expert_compute", ns)
 
     def expert_ns(self, step: Step, key: int, stage: int) -> int:
         whole = self.s.expert_ns[self.layer(key)] + self.s.expert_token_ns * step.demand[key]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from simulator.engine.demand import Launches
 from simulator.engine.plan import MachinePlan, RuntimePlan
 
 
@@ -19,6 +20,7 @@ class PassSpec:
     combine_ns: tuple[int, ...]
     demands: tuple[tuple[tuple[int, int], ...], ...]
     """Per layer: (key, tokens) in order of last occurrence; key = layer * n_experts + expert."""
+    launches: Launches | None = None
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,21 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
+from simulator.engine.demand import Launches
+from simulator.engine.plan import HostPlan, LinkPlan, MachinePlan, Overhead, RuntimePlan
 
 from .scenario import PassSpec, Scenario
 
 T = TypeVar("T")
+U = TypeVar("U")
 GB = 10**9  # bytes/s: one byte a nanosecond
 
 rates = st.sampled_from([GB, 2 * GB, GB // 2])
 some_ns = st.sampled_from([0, 1, 2, 5, 10])
+host_ns = st.sampled_from([0, 0, 1, 2, 5, 40])
 
 
-def sometimes(value: st.SearchStrategy[T], otherwise: T) -> st.SearchStrategy[T]:
+def sometimes(value: st.SearchStrategy[T], otherwise: U) -> st.SearchStrategy[T | U]:
     """Return ``otherwise``, or now and then a drawn value."""
     return st.one_of(st.just(otherwise), st.just(otherwise), value)
 
@@ -70,6 +73,37 @@ def tensors_of(draw: st.DrawFn, expert_bytes: tuple[int, ...]) -> tuple[tuple[tu
 
 
 @st.composite
+def host_plans(draw: st.DrawFn) -> HostPlan:
+    return HostPlan(
+        round_trip_ns=draw(host_ns),
+        lookup_ns=draw(host_ns),
+        miss_ns=draw(host_ns),
+        evict_ns=draw(host_ns),
+        copy_ns=draw(host_ns),
+        activations_ns=draw(host_ns),
+        group_ns=draw(host_ns),
+        blocking=draw(st.booleans()),
+    )
+
+
+@st.composite
+def all_launches(draw: st.DrawFn, n_layers: int) -> Launches:
+    """Draw what the issue of a pass costs, and which layers the host sees."""
+    every_layer = st.tuples(*[host_ns] * n_layers)
+    return Launches(
+        prologue_ns=draw(host_ns),
+        epilogue_ns=draw(host_ns),
+        before_ns=draw(every_layer),
+        after_ns=draw(every_layer),
+        experts_ns=draw(every_layer),
+        expert_ns=draw(every_layer),
+        combine_ns=draw(every_layer),
+        experts_start_ns=draw(every_layer),
+        seen=draw(st.tuples(*[st.booleans()] * n_layers)),
+    )
+
+
+@st.composite
 def runtime_plans(draw: st.DrawFn, expert_bytes: tuple[int, ...], *, exclusive: bool) -> RuntimePlan:
     tensors = draw(sometimes(tensors_of(expert_bytes), otherwise=()))
     parts = draw(st.sampled_from([1, 1, 2, 3]))
@@ -85,7 +119,7 @@ def runtime_plans(draw: st.DrawFn, expert_bytes: tuple[int, ...], *, exclusive: 
     return RuntimePlan(
         overlap=draw(st.sampled_from(["expert", "layer", "in_order"])),
         parts=parts,
-        parts_order=draw(st.sampled_from(["expert", "matrix"])) if parts > 1 or tensors else "expert",
+        parts_order=draw(st.sampled_from(["expert", "matrix"])),
         tensors=tensors,
         evict=draw(st.sampled_from(["on_insert", "on_insert", "after_event"])),
         cancel=draw(st.sampled_from(["none", "queued", "chunk", "chunk"])),
@@ -93,6 +127,7 @@ def runtime_plans(draw: st.DrawFn, expert_bytes: tuple[int, ...], *, exclusive: 
         host_staging_chunks=draw(st.sampled_from([8, 1, 2, 3])),
         exclusive=exclusive,
         overhead=overhead,
+        host=draw(sometimes(host_plans(), otherwise=HostPlan())),
     )
 
 
@@ -126,6 +161,7 @@ def pass_specs(draw: st.DrawFn, n_layers: int, n_experts: int) -> PassSpec:
         after_ns=draw(every_layer),
         combine_ns=draw(every_layer),
         demands=tuple(demands),
+        launches=draw(sometimes(all_launches(n_layers), otherwise=None)),
     )
 
 

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from simulator.engine.plan import HostPlan
+
+from .by_hand import launches
 from .reference import run_reference
 from .scenario import Result, Scenario
 from .strategies import scenarios
@@ -73,3 +78,18 @@ def test_the_engine_keeps_its_promises(s: Scenario) -> None:
     result = run(s)
     check_invariants(s, result)
     assert run(s) == result
+
+
+@many
+@given(scenarios(), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_a_host_that_costs_nothing_changes_nothing(s: Scenario, seen: list[bool]) -> None:
+    def with_host(host: HostPlan, *, issue: bool) -> Scenario:
+        free = launches(seen[: s.n_layers]) if issue else None
+        passes = tuple(replace(spec, launches=free) for spec in s.passes)
+        return replace(s, runtime=replace(s.runtime, host=host), passes=passes)
+
+    run = fast_engine()
+    ideal = run(with_host(HostPlan(), issue=False))
+    assert all("host" not in p.labels for p in ideal.passes)
+    assert run(with_host(HostPlan(), issue=True)) == ideal
+    assert run(with_host(HostPlan(blocking=True), issue=True)) == ideal

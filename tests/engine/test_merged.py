@@ -11,6 +11,7 @@ from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
 
 from .adapter import run_engine
 from .scenario import PassSpec, Scenario
+from .strategies import all_launches, sometimes
 
 GB = 10**9
 NS = st.sampled_from([0, 1, 2, 5, 10])
@@ -18,7 +19,7 @@ NS = st.sampled_from([0, 1, 2, 5, 10])
 
 @st.composite
 def plain_scenarios(draw: st.DrawFn) -> Scenario:
-    """Two tiers, one serial link, demand only; unions over tokens too, which the merged path hands over."""
+    """Two tiers, one serial link, demand only; and unions over tokens and launches, which are handed over."""
     n_layers, n_experts = draw(st.integers(1, 4)), draw(st.integers(2, 6))
     sizes = tuple(draw(st.lists(st.sampled_from([1, 2, 5, 10]), min_size=n_layers, max_size=n_layers)))
     uses_dram = draw(st.booleans())
@@ -42,8 +43,9 @@ def plain_scenarios(draw: st.DrawFn) -> Scenario:
     def one_pass() -> PassSpec:
         dense = [tuple(draw(st.lists(NS, min_size=n_layers, max_size=n_layers))) for _ in range(3)]
         return PassSpec(
-            draw(NS), draw(NS), dense[0], dense[1], dense[2], tuple(draw(demand(x)) for x in layers)
-        )
+            draw(NS), draw(NS), dense[0], dense[1], dense[2], tuple(draw(demand(x)) for x in layers),
+            draw(sometimes(all_launches(n_layers), otherwise=None)),
+        )  # fmt: skip
 
     return Scenario(
         machine=MachinePlan(("gpu", "cpu"), (link,), dram),

@@ -45,7 +45,7 @@ class Notes:
     def computed(self, label: str, start_ns: int, end_ns: int, layer: int, key: int | None) -> None:
         self.spans.append((label, start_ns, end_ns))
         assert (key is not None) == (label == "expert" or label.startswith("stall_"))
-        assert layer >= 0 or label in {"dense", "overhead"}
+        assert layer >= 0 or label in {"dense", "overhead", "host"}
 
     def helped(self, key: int, start_ns: int, end_ns: int) -> None:
         self.helper.append((start_ns, end_ns))

@@ -169,7 +169,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     write_trace(cut, folder / "t.parquet")
     (folder / "e.yaml").write_text(
-        f"name: e\nmodel: olmoe-1b-7b\nhardware: rtx4090-pcie4\nsoftware: ideal\ntrace: {folder / 't.parquet'}\n"
+        f"name: e\nmodel: olmoe-1b-7b\nhardware: rtx4090-pcie4\nsoftware: ideal\n"
+        f"trace: {folder / 't.parquet'}\n"
         "memory: {gpu_expert_cache: {fraction: 0.25}}\n"
     )
     return folder

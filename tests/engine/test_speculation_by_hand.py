@@ -115,6 +115,24 @@ def test_a_stale_prefetch_is_cancelled_at_a_chunk(
     assert r.resident == (frozenset({0, 4} if cancel == "chunk" else {0, 4, 5}),)
 
 
+def test_nobody_is_preempted_where_a_cancelled_job_leaves(run: Run) -> None:
+    up = replace(UP, bytes_per_s=2 * GB, lane_bytes_per_s=GB, lanes=2, chunk_bytes=4, latency_ns=2)
+    plan = scenario(
+        [[0], [], []],
+        [[0], [4], [9]],
+        links=(up, DOWN),
+        wishes={3: ((9, 2), (5, 1))},
+        runtime=RuntimePlan(cancel="chunk"),
+    )
+    r = run(replace(plan, expert_bytes=(10, 10, 30), expert_ns=(6, 1, 5)))
+    # Pass 1 ends at 2 + 10 + 6 = 18; then 0 is a hit, 18..24, while 9 and 5 move: latency until 20,
+    # boundaries at 24. At 24 4 is demanded and 5 is stale: it leaves lane 1, 4 takes that: 26..36, computed
+    # until 37. 9 goes on on lane 0 and lands at 50. Preempted it would resume at 26, and land at 52.
+    assert ends(r) == [18, 50 + 5]
+    assert r.passes[1].labels == {"stall_up": 12 + 13, "expert_compute": 6 + 1 + 5}
+    assert (r.hits[3:], r.late[3:], r.cancelled) == ((1, 0, 0), (0, 0, 1), 1)
+
+
 def test_stale_prefetches_leave_the_queue(run: Run) -> None:
     r = run(scenario([[0], [4]], wishes={0: ((5, 1), (6, 1), (4, 1))}))
     # 5 starts at 10 and lands at 20; 6 is stale, 4 became a miss: both dropped at 15. 4: 20..30.
