@@ -13,7 +13,7 @@ from tests.failing import copied
 
 def table(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
     monkeypatch.chdir(folder)
-    run_experiment(name, [], folder / "out")
+    run_experiment(name, ["software=ideal"], folder / "out")
     return pd.read_csv(folder / "out" / "summary.csv")
 
 

@@ -13,6 +13,7 @@ from simulator.engine.demand import Pass, Record
 from simulator.experiment.schema import Experiment
 from simulator.experiment.systems import with_system
 from simulator.machine.hardware import HardwareProfile, load_hardware
+from simulator.machine.software import IDEAL, load_software
 from simulator.model.load import load_model
 from simulator.trace.core import Trace
 from simulator.trace.parquet import read_trace
@@ -99,7 +100,9 @@ def play(
     }
     experiment = Experiment.model_validate(with_system(data, "law"))
     profile = hardware or machine(case.machine)
-    run = Run(Inputs(experiment, load_model("olmoe-1b-7b"), profile, trace or recorded(), 0, training))
+    software = load_software(experiment.software or IDEAL)
+    model = load_model("olmoe-1b-7b")
+    run = Run(Inputs(experiment, model, profile, software, trace or recorded(), 0, training))
     records: list[Record] = []
 
     def keep(_pass: Pass, record: Record) -> None:

@@ -21,10 +21,15 @@ WANTED = [
     "a100-80gb-pcie4",
     "a5000-pcie4",
     "a6000-pcie4",
+    "a6000-xeon5220r-pcie3",
     "h200-pcie5",
+    "i9-14900k-ssd",
     "jetson-agx-orin-32gb",
+    "jetson-tx2-ssd",
+    "l4-pcie3",
     "mi210x2",
     "oneplus-15r",
+    "quadro-rtx6000-pcie3",
     "rtx2080-i9-10900x-pcie3",
     "rtx2080ti-pcie3",
     "rtx3060-12gb-pcie4",
@@ -45,6 +50,7 @@ WANTED = [
     "rtx5090-pcie5",
     "rtx6000ada-i5-12400f-pcie4",
     "rtx6000ada-x2-pcie4",
+    "rtx6000ada-xeon8480-pcie4",
     "rx7900xtx-pcie4",
     "ryzen-5700g-40gb",
     "strix-halo-128gb",
@@ -79,7 +85,7 @@ def test_profile_is_complete_and_sensible(name: str) -> None:
     assert 5 * GB <= unit.effective_bytes_per_s <= unit.memory_bandwidth.value <= 5000 * GB
     assert unit.launch.value <= 50_000
     for link in profile.links.values():
-        assert GB <= link.bandwidth.value <= 60 * GB
+        assert GB / 2 <= link.bandwidth.value <= 60 * GB
         assert link.latency.value <= 1_000_000
     if profile.tiers.cpu is not None and profile.tiers.gpu is not None:
         assert profile.compute.cpu is not None

@@ -97,7 +97,7 @@ def test_total_parameters_agree_with_published_sizes(name: str) -> None:
 
 
 def test_every_spec_loads_under_its_own_name() -> None:
-    wanted = {row[0] for row in ROWS} | {"switch-base-128", "olmoe-mini"}
+    wanted = {row[0] for row in ROWS} | {"switch-base-128", "switch-base-8", "switch-base-32", "olmoe-mini"}
     assert set(names("models")) == wanted
     for name in wanted:
         model = load_model(name)
@@ -110,6 +110,10 @@ def test_switch_and_olmoe_mini() -> None:
     assert switch.moe_layers == (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23)
     assert switch.expert_params == 4_718_592
     assert switch.expert_bytes() == 18_874_368
+    for name, n_experts in (("switch-base-8", 8), ("switch-base-32", 32)):  # the decoders alone
+        small = load_model(name)
+        assert small.moe_layers == (1, 3, 5, 7, 9, 11)
+        assert (small.n_experts, small.expert_bytes()) == (n_experts, switch.expert_bytes())
     mini = load_model("olmoe-mini")
     assert (len(mini.moe_layers), mini.n_experts, mini.top_k) == (16, 64, 8)
     assert mini.expert_bytes() == 3 * 128 * 64 * 2

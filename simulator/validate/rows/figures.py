@@ -27,7 +27,7 @@ def draw(judged: Sequence[Judged]) -> dict[str, bytes]:
             kinds[one.sourced.row.kind].append(one)
     if not kinds:
         return {}
-    sources = list(dict.fromkeys(one.sourced.file.source.title for one in judged if one.simulated))
+    sources = list(dict.fromkeys(one.sourced.document.path.stem for one in judged if one.simulated))
     with paper():
         figure, axes = panels(len(kinds), min(3, len(kinds)), PAGE, PANEL)
         handles: dict[str, Any] = {}
@@ -52,9 +52,9 @@ def _panel(
         linewidth=0,
     )
     handles["equal"] = axis.plot((low, high), (low, high), color="black", linewidth=0.6)[0]
-    for source in dict.fromkeys(one.sourced.file.source.title for one in rows):
+    for source in dict.fromkeys(one.sourced.document.path.stem for one in rows):
         place = sources.index(source)
-        own = [i for i, one in enumerate(rows) if one.sourced.file.source.title == source]
+        own = [i for i, one in enumerate(rows) if one.sourced.document.path.stem == source]
         handles[source] = axis.scatter(
             [published[i] for i in own],
             [simulated[i] for i in own],

@@ -81,7 +81,7 @@ class Row(_Strict):
     def kind(self) -> str:
         """Return what the row is about, in words."""
         words = QUANTITIES[self.quantity][1]
-        return f"ratio of {words}s" if self.over else words
+        return f"{words}, ratio" if self.over else words
 
 
 class RowFile(_Strict):
