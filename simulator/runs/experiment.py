@@ -297,8 +297,8 @@ def _draw(folder: Path, figures: Sequence[str]) -> tuple[list[Path], list[str], 
 
 
 def _tell_apart(runs: Sequence[RunResult]) -> None:
-    """Name models, machines and traces as the experiment does where their own names do not differ."""
-    for key in ("model", "hardware", "trace"):
+    """Name models, machines, ... as the experiment does where their own names do not differ."""
+    for key in ("model", "hardware", "software", "trace"):
         names = short_names(run.config[key] for run in runs)
         given: dict[Value, set[str]] = defaultdict(set)
         for run in runs:
