@@ -37,7 +37,8 @@ HIGHER = (
     "gate_mass_high",
 )
 LOWER = (
-    "ttft", "tpot", "stall", "late", "miss", "wasted", "unused", "gate_mass_", "perplexity", "overhead", "host",
+    "ttft", "tpot", "stall", "late", "miss", "wasted", "unused", "gate_mass_", "perplexity", "overhead",
+    "host",
 )  # fmt: skip
 
 
