@@ -65,7 +65,7 @@ def plot(summary: pd.DataFrame, baseline: str | None = None) -> tuple[Figure, pd
     for column, side in ((SPEED_UP, own), (SAME, common)):
         data = data.merge(_speed_ups(side, name, column), on=CELL, how="left", sort=False)
     data[CODE] = data[SPEED_UP] / data[SAME]
-    named = {series: f"{series} ({software.of(series)})" for series in groups.series}
+    named = {series: f"{series}\nin {software.of(series)}" for series in groups.series}
     data[SERIES] = data[SERIES].map(named)
     groups = replace(groups, series=list(named.values()))
     draw = partial(_draw, common=software.common, over=name)
@@ -167,7 +167,7 @@ def _bar(axes: Axes, y: float, factors: list[float], common: str, handles: dict[
         drawn = axes.barh(y, right - left, 0.66, left=left, **look)
         handles.setdefault(words, drawn)
     marks = axes.plot(both, y, "D", color="white", markeredgecolor="black", zorder=3)
-    handles.setdefault("both", marks[0])
+    handles.setdefault("their product", marks[0])
     ends = max(1.0, algorithm, start * code, both)
-    text = f"{three_digits(both)} = {three_digits(algorithm)} \N{MULTIPLICATION SIGN} {three_digits(code)}"
+    text = f" {three_digits(both)} = {three_digits(algorithm)} \N{MULTIPLICATION SIGN} {three_digits(code)}"
     beside(axes, ends, y, text)

@@ -47,11 +47,11 @@ def test_a_lead_is_the_algorithms_times_the_codes() -> None:
     assert set(found["common_software"]) == {"ideal"}
     assert set(found["baseline"]) == {"old"}
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        "old (eager)",
-        "new (fast)",
-        "plain (ideal)",
+        "old\nin eager",
+        "new\nin fast",
+        "plain\nin ideal",
     ]
-    said = [text.get_text() for text in figure.axes[0].texts]
+    said = [text.get_text().strip() for text in figure.axes[0].texts]
     assert said == [
         f"{both} = {algorithm} {TIMES} {code}"
         for both, algorithm, code in (
