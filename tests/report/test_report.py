@@ -268,7 +268,8 @@ def test_warnings_and_assumptions_come_once_with_how_many_runs_they_concern(tmp_
         "All runs use a hardware profile", "1 of 4 runs uses a synthetic trace",
         "1 of 4 runs uses software of which not every number was measured (imp).",
         "3 of 4 runs use no engine's software: bytes, flops and links only (ideal).",
-        "warningtoo small2 of 4a, b", "warningodd1 of 4a", "assumedguessed4 of 4", "missing from these results: 2.",
+        "warningtoo small2 of 4a, b", "warningodd1 of 4a", "assumedguessed4 of 4",
+        "missing from these results: 2.",
         "1 of 4 runs changes the model's output: experts at lower precision.",
     ):  # fmt: skip
         assert said in text, said
