@@ -48,7 +48,7 @@ bench: $(DEV)
 	$(BIN)/python -m pytest -q -s benchmarks
 
 gallery: $(DEV)
-	for name in gallery gallery-parts gallery-sensitivity; do \
+	for name in gallery gallery-parts gallery-code gallery-sensitivity; do \
 		$(BIN)/moesim run $$name --force --out out/$$name && cp out/$$name/figures/*.png docs/gallery/ || exit 1; done
 
 clean:

@@ -43,7 +43,14 @@ def blocks(page: Path) -> list[Block]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Return a copy of what of a checkout the guides use; data that no guide adds to is linked."""
-    for name in ("simulator", "policies", "hardware_profiles", "models", "tests/policies"):
+    for name in (
+        "simulator",
+        "policies",
+        "hardware_profiles",
+        "software_profiles",
+        "models",
+        "tests/policies",
+    ):
         shutil.copytree(ROOT / name, tmp_path / name)
     for name in ("traces", "experiments"):
         (tmp_path / name).symlink_to(ROOT / name, target_is_directory=True)

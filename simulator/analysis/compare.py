@@ -36,7 +36,10 @@ HIGHER = (
     "prefetch_",
     "gate_mass_high",
 )
-LOWER = ("ttft", "tpot", "stall", "late", "miss", "wasted", "unused", "gate_mass_", "perplexity", "overhead")
+LOWER = (
+    "ttft", "tpot", "stall", "late", "miss", "wasted", "unused", "gate_mass_", "perplexity", "overhead",
+    "host",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,8 @@ def _with_shares(summary: pd.DataFrame) -> pd.DataFrame:
         f"{one}_ms_per_token" for one in ("dense", "expert_compute", "cpu_expert_wait", "stall", "overhead")
     ]
     if {*labels} <= {*summary}:
-        summary = summary.assign(**{STALL_SHARE: summary["stall_ms_per_token"] / summary[labels].sum(axis=1)})
+        total = summary[[*labels, *({"host_ms_per_token"} & {*summary})]].sum(axis=1)
+        summary = summary.assign(**{STALL_SHARE: summary["stall_ms_per_token"] / total})
     if {*LOSSES} <= {*summary}:
         summary = summary.assign(**{MASS_LOST: summary[list(LOSSES)].sum(axis=1, skipna=False).round(9)})
     return summary

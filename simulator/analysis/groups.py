@@ -1,4 +1,4 @@
-"""What tells the runs of a summary apart: panels (model, machine, trace), series (system, ...), sizes.
+"""What tells the runs of a summary apart: panels (model, machine, ...), series (system, ...), sizes.
 
 Only columns that vary count, and of these only such as are not settled by the others: a trace that
 belongs to a model needs no mention of its own. Runs that nothing but their seed tells apart are averaged.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.analysis.labels import series_name, value_text
+from simulator.analysis.labels import facet_name, series_name, value_text
 from simulator.analysis.sizes import SizeAxis, size_axis
 from simulator.analysis.summary import CACHES, IDENTITY, swept
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PANEL, SERIES, SIZE = "_panel", "_series", "_size"
 FOLDER = "folder"
 MODIFIED = " (modified)"
-FACETS = ("model", "hardware", "trace")
+FACETS = ("model", "hardware", "software", "trace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def group(summary: pd.DataFrame) -> Groups:
     told = _telling(runs, [*text, *(name for name in CACHES if name in runs and axis is not None)], axis)
     facets = [name for name in FACETS if name in told]
     rest = [name for name in told if name not in facets and name != "system"]
-    runs[PANEL] = ["\n".join(str(row[name]) for name in facets) for _, row in runs.iterrows()]
+    runs[PANEL] = ["\n".join(facet_name(name, row[name]) for name in facets) for _, row in runs.iterrows()]
     runs[SERIES] = [series_name(row.to_dict(), rest, named="system" in told) for _, row in runs.iterrows()]
     keys = tuple(name for name in (*IDENTITY, *CACHES, *rest) if name in runs)
     panels, series = list(dict.fromkeys(runs[PANEL])), list(dict.fromkeys(runs[SERIES]))

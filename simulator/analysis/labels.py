@@ -34,6 +34,11 @@ def words(key: str) -> str:
     return key.rsplit(".", 1)[-1].replace("_", " ")
 
 
+def facet_name(key: str, value: Any) -> str:
+    """Return how a panel's title calls a value; what no name of a software says is added."""
+    return f"software {value}" if key == "software" else str(value)
+
+
 def series_name(row: Mapping[Any, Any], rest: Iterable[str], *, named: bool) -> str:
     """Return how the legend calls a run: its system if ``named``, then the other keys that differ."""
     parts = [str(row["system"])] if named else []

@@ -12,11 +12,11 @@ from simulator.text import printable
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = ("system", "model", "hardware", "trace")
+IDENTITY = ("system", "model", "hardware", "software", "trace")
 CACHES = ("gpu_expert_cache_bytes", "cpu_expert_cache_bytes")
 TEXT = (
-    "experiment", "perplexity_source", "belady_kind", "trace_synthetic", "hardware_measured", "knows_future",
-    "learnt_from", "assumed", "warnings",
+    "experiment", "perplexity_source", "belady_kind", "trace_synthetic", "hardware_measured",
+    "software_measured", "knows_future", "learnt_from", "assumed", "warnings",
 )  # fmt: skip
 FIRST_METRIC = "tokens_per_second"
 LOSSES = ("gate_mass_low", "gate_mass_substituted", "gate_mass_skipped")
@@ -43,6 +43,8 @@ def read_summary(run_dir: Path) -> pd.DataFrame:
         raise InputError(where, "is empty", HINT) from None
     except (pd.errors.ParserError, UnicodeDecodeError):
         raise InputError(where, "is no CSV table", HINT) from None
+    if "software" not in frame:
+        frame["software"] = "ideal"  # the only one there was
     need(frame, IDENTITY, where)
     if frame.empty:
         raise InputError(where, "holds no runs", HINT)

@@ -22,7 +22,7 @@ def list_(
         str,
         typer.Argument(
             metavar="KIND",
-            help="models, hardware, systems, policies, traces, formats, experiments, figures, rows",
+            help="models, hardware, software, systems, policies, traces, formats, experiments, figures, rows",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
@@ -42,17 +42,21 @@ def list_(
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="experiment, hardware, model")] = "experiment",
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="experiment, hardware, software, model")
+    ] = "experiment",
 ) -> None:
     """Print the JSON Schema of a file, for editors."""
     from simulator.experiment.json_schema import experiment_schema, file_schema
     from simulator.experiment.schema import Experiment
     from simulator.machine.hardware import HardwareProfile
+    from simulator.machine.software import SoftwareProfile
     from simulator.model.spec import ModelSpec
 
     kinds = {
         "experiment": lambda: experiment_schema(Experiment),
         "hardware": lambda: file_schema(HardwareProfile),
+        "software": lambda: file_schema(SoftwareProfile),
         "model": lambda: file_schema(ModelSpec),
     }
     if kind not in kinds:
@@ -92,6 +96,14 @@ def _hardware() -> Iterable[Row]:
         yield name, load_hardware(name).title
 
 
+def _software() -> Iterable[Row]:
+    from simulator import data
+    from simulator.machine.software import load_software
+
+    for name in data.names("software_profiles"):
+        yield name, load_software(name).title
+
+
 def _systems() -> Iterable[Row]:
     from policies.registry import AXES, learns_beforehand
     from simulator.experiment.systems import load_system, system_names
@@ -99,7 +111,8 @@ def _systems() -> Iterable[Row]:
     for name in system_names():
         system = load_system(name, "list systems")
         learns = any(learns_beforehand(axis, spec) for axis, spec in system.policies.items() if axis in AXES)
-        yield name, system.title + _cited(system.cite) + (LEARNS if learns else "")
+        code = f"; software {system.software}" if system.software else ""
+        yield name, system.title + _cited(system.cite) + code + (LEARNS if learns else "")
 
 
 def _policies() -> Iterable[Row]:
@@ -158,6 +171,7 @@ def _figures() -> Iterable[Row]:
 KINDS: dict[str, Callable[[], Iterable[Row]]] = {
     "models": _models,
     "hardware": _hardware,
+    "software": _software,
     "systems": _systems,
     "policies": _policies,
     "traces": _traces,

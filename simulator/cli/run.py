@@ -115,7 +115,7 @@ def _table(runs: list[RunResult], *, tight: bool) -> Table:
 
     from simulator.results.metrics import METRICS
 
-    names = ("system", "model", "hardware", "trace")
+    names = ("system", "model", "hardware", "software", "trace")
     told_apart = [name for name in names if len({run.identity[name] for run in runs}) > 1 or name == "system"]
     keys = dict.fromkeys(key for run in runs for key in run.swept)
     swept = [key for key in keys if key not in told_apart]

@@ -98,6 +98,8 @@ class Copies(_Strict):
     def _pageable_is_copied(self) -> Copies:
         if (self.memory == "pageable") != (self.host_copy_bandwidth is not None):
             raise ValueError("host_copy_bandwidth and memory disagree; pageable needs it, pinned has none")
+        if self.host_copy_bandwidth is not None and self.host_copy_bandwidth.value == 0:
+            raise ValueError("host_copy_bandwidth is 0; more than 0 B/s")
         return self
 
 

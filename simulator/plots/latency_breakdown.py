@@ -36,8 +36,10 @@ LOOKS = {
     f"stall_ssd_to_gpu{END}": ("", "#F0E442", "----"),
     TOTAL_STALL: ("", "#D55E00", "xxxx"),
     f"overhead{END}": ("overhead", "#999999", ""),
+    f"host{END}": ("host", "#CC79A7", "oo"),
 }
 PLAIN = [name for name in LOOKS if not name.startswith("stall")]
+BEFORE_STALLS, AFTER_STALLS = PLAIN[:-2], PLAIN[-2:]
 OTHER_STALL = ("", "#CC79A7", "++++")
 
 
@@ -85,7 +87,7 @@ def _labels(runs: pd.DataFrame) -> list[str]:
     ends = [str(name) for name in runs if str(name).endswith(END)]
     by_link = [name for name in ends if name.startswith("stall_") and name != TOTAL_STALL]
     stalls = by_link or [TOTAL_STALL]
-    wanted = [name for name in (*PLAIN[:-1], *stalls, PLAIN[-1]) if name in runs]
+    wanted = [name for name in (*BEFORE_STALLS, *stalls, *AFTER_STALLS) if name in runs]
     return [name for name in wanted if (runs[name].fillna(0) != 0).any()] or wanted[:1]
 
 

@@ -14,6 +14,7 @@ from simulator.analysis.tables import read_table
 from simulator.errors import InputError, did_you_mean
 from simulator.plots import (
     ablation,
+    algorithm_and_code,
     hit_rate,
     latency_breakdown,
     latency_cdf,
@@ -118,6 +119,13 @@ FIGURES = {
         ablation.NEEDS,
         ablation.plot,
         decoded=ablation.METRIC,
+    ),
+    "algorithm-and-code": Kind(
+        "how much of a lead over a baseline is the algorithm, and how much the software",
+        algorithm_and_code.NEEDS,
+        algorithm_and_code.plot,
+        compares=True,
+        decoded=algorithm_and_code.METRIC,
     ),
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.analysis.groups import MODIFIED, PANEL, SIZE, group
 from simulator.analysis.labels import folded, words
-from simulator.analysis.summary import swept
+from simulator.analysis.summary import IDENTITY, swept
 from simulator.errors import InputError
 from simulator.plots.bars import TITLE_WIDTH
 from simulator.plots.notes import note, titles
@@ -75,7 +75,7 @@ def _changes(runs: pd.DataFrame, keys: list[str], held: list[str]) -> pd.DataFra
             alike = own[(own[others] == first[others]).all(axis=1)]
             speeds = alike.groupby(key, sort=False)[METRIC].agg(["mean", "size"])
             base = speeds["mean"].get(first[key], np.nan)
-            who = {PANEL: panel, **first[["system", "model", "hardware", "trace"]]}
+            who = {PANEL: panel, **first[list(IDENTITY)]}
             for value, speed, n in zip(speeds.index, speeds["mean"], speeds["size"], strict=True):
                 change = 100 * (speed / base - 1) if base else np.nan
                 row = {"key": key, "value": value or "unset", "reference": first[key] or "unset"}

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # A flag, the value that is a caveat, what that means, and the column that names whom it concerns.
 FLAGS = (
     ("hardware_measured", "false", "a hardware profile in which not every number was measured", "hardware"),
+    ("software_measured", "false", "software of which not every number was measured", "software"),
+    ("software_measured", "", "no engine's software: bytes, flops and links only", "software"),
     ("trace_synthetic", "true", "a synthetic trace, its routing generated and not recorded", "trace"),
 )
 # Columns that are above 0 where the output is not the model's own, and what was done to experts there.

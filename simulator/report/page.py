@@ -106,7 +106,7 @@ class Inline:
 
 
 def _varying(results: Results) -> list[str]:
-    names = ("system", "model", "hardware", "trace")
+    names = ("system", "model", "hardware", "software", "trace")
     return [name for name in names if len(set(results.summary[name])) > 1]
 
 

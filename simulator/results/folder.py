@@ -28,6 +28,7 @@ ENTRY = re.compile(r"[0-9a-f]{64}(\.[a-z]+)?\.(json|parquet)|\.[0-9a-f]{64}\.\S+
 FIGURES = (
     "tokens-per-second", "hit-rate", "latency-breakdown", "speed-up", "latency-cdf", "miss-penalty",
     "prefetch-quality", "utilisation", "residency", "popularity", "pareto", "sensitivity", "ablation",
+    "algorithm-and-code",
 )  # fmt: skip
 ADDED = re.compile(rf"report\.html|figures/({'|'.join(FIGURES)})(-talk|-notebook)?\.(pdf|png|svg|csv)")
 """What ``moesim report`` and ``moesim plot`` add to a folder; all else of moesim's is in its manifest."""

@@ -297,12 +297,12 @@ def _draw(folder: Path, figures: Sequence[str]) -> tuple[list[Path], list[str], 
 
 
 def _tell_apart(runs: Sequence[RunResult]) -> None:
-    """Name models, machines and traces as the experiment does where their own names do not differ."""
-    for key in ("model", "hardware", "trace"):
-        names = short_names(run.config[key] for run in runs)
-        given: dict[Value, set[str]] = defaultdict(set)
-        for run in runs:
-            given[run.identity[key]].add(run.config[key])
-        for run in runs:
+    """Name models, machines, ... as the experiment does where their own names do not differ."""
+    for key in ("model", "hardware", "software", "trace"):
+        said = [str(run.config.get(key) or run.identity[key]) for run in runs]
+        names, given = short_names(said), defaultdict[Value, set[str]](set)
+        for run, name in zip(runs, said, strict=True):
+            given[run.identity[key]].add(name)
+        for run, name in zip(runs, said, strict=True):
             if len(given[run.identity[key]]) > 1:
-                run.identity[key] = names[run.config[key]]
+                run.identity[key] = names[name]

@@ -111,6 +111,7 @@ def _about(ready: Ready, start: int, stop: int) -> dict[str, str | int | bool]:
         "system": system_label(spec.experiment),
         "model": inputs.model.name,
         "hardware": inputs.hardware.name,
+        "software": inputs.software.name,
         "trace": ready.trace_path.stem,
         "trace_synthetic": inputs.trace.header.synthetic,
         "passes": f"{start}:{stop}",

@@ -9,6 +9,7 @@ from typing import Any
 from simulator.assemble.run import Run
 from simulator.engine.demand import Pass, Record
 from simulator.engine.fabric import Fabric
+from simulator.engine.helper import NOBODY
 from simulator.engine.jobs import Job, Phase
 from simulator.engine.link import Link
 from simulator.engine.observe import Change
@@ -18,7 +19,7 @@ from simulator.timeline.trace_events import TraceEvents, Track
 
 LABELS = {"expert": "expert_compute", "cpu_wait": "cpu_expert_wait"}
 """Labels of the results, where the engine's word is another."""
-WAITS = {"cpu_wait": "wait for CPU"}
+WAITS = {"cpu_wait": "wait for CPU", "host": "wait for software"}
 """Waits that are no stalls, in words."""
 SHOWN = {"landed": "land", "evicted": "evict", "removed": "remove"}
 """Changes of a tier's entries that are drawn."""
@@ -124,8 +125,11 @@ class Recorder:
             self.events.slice(self.main, wait.name, wait.category, (wait.start_ns, wait.end_ns), wait.args)
 
     def helped(self, key: int, start_ns: int, end_ns: int) -> None:
-        """Draw an expert on the CPU helper."""
+        """Draw an expert on the CPU helper, or what the operations on all of a layer's cost."""
         span = (start_ns, end_ns)
+        if key == NOBODY:
+            self.events.slice(self.helper, "operations", "cpu_operations", span, {})
+            return
         self.events.slice(self.helper, f"expert {self._name(key)}", "cpu_expert", span, self._expert(key))
 
     def passed(self, p: Pass, record: Record) -> None:

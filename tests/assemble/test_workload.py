@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulator.assemble.code import Code
 from simulator.assemble.costs import ModelCosts, Span
 from simulator.assemble.machine import cache_bytes
 from simulator.assemble.workload import Batch, Workload, batches
+from simulator.engine.demand import PassCosts
 from simulator.errors import InputError
 from simulator.experiment.schema import CacheSize
 from simulator.machine.hardware import load_hardware
+from simulator.machine.software import load_software
 from simulator.model.load import load_model
 from simulator.trace.core import Trace, TraceHeader
 
@@ -105,8 +108,12 @@ def test_every_token_runs_once_and_in_order(
 class NoCosts:
     """Costs nothing."""
 
-    def pass_costs(self, spans: list[Span]) -> None:
-        return None
+    def pass_costs(self, spans: list[Span]) -> PassCosts:
+        del spans
+        return PassCosts(0, 0, [0] * L, [0] * L, [0] * L)
+
+    def launches(self, *, decode: bool) -> None:
+        del decode
 
 
 @settings(max_examples=200, deadline=None)
@@ -134,10 +141,15 @@ def test_a_union_is_in_order_of_last_occurrence(data: st.DataObject) -> None:
         assert list(p.gate_mass[layer]) == pytest.approx([mass for _, mass in seen.values()])
 
 
+def costs_on_a_4090(model: str, precisions: list[str]) -> ModelCosts:
+    machine = load_hardware("rtx4090-pcie4")
+    code = Code(load_software("ideal"), machine.main_unit, machine.compute.cpu)
+    return ModelCosts(load_model(model), code, precisions)
+
+
 def test_mixtral_on_a_4090_by_hand() -> None:
-    spec, machine = load_model("mixtral-8x7b"), load_hardware("rtx4090-pcie4")
-    costs = ModelCosts(spec, machine.main_unit, machine.compute.cpu, ["fp16", "Q4_0"])
-    unit = machine.main_unit
+    costs = costs_on_a_4090("mixtral-8x7b", ["fp16", "Q4_0"])
+    unit = load_hardware("rtx4090-pcie4").main_unit
     bandwidth, rate = unit.effective_bytes_per_s, unit.effective_flops_per_s
     launch = unit.launch.value
     expert = 3 * 4096 * 14336
@@ -154,17 +166,12 @@ def test_mixtral_on_a_4090_by_hand() -> None:
 
 
 def test_a_router_before_attention_lets_attention_run_after_routing() -> None:
-    machine = load_hardware("rtx4090-pcie4")
-    before = ModelCosts(load_model("smallthinker-4b"), machine.main_unit, None, ["fp16"])
-    costs = before.pass_costs([Span(0, 1)])
+    costs = costs_on_a_4090("smallthinker-4b", ["fp16"]).pass_costs([Span(0, 1)])
     assert costs.before_ns[0] < costs.after_ns[0]
 
 
 def test_dense_layers_before_the_first_moe_layer_are_paid_there() -> None:
-    machine = load_hardware("rtx4090-pcie4")
-    costs = ModelCosts(load_model("deepseek-v2-lite"), machine.main_unit, None, ["fp16"]).pass_costs(
-        [Span(0, 1)]
-    )
+    costs = costs_on_a_4090("deepseek-v2-lite", ["fp16"]).pass_costs([Span(0, 1)])
     assert len(costs.before_ns) == 26
     assert costs.before_ns[0] > costs.before_ns[1] == costs.before_ns[25]
 

@@ -19,13 +19,20 @@ from simulator.config.yaml_file import parse_yaml, read_yaml, validate_mapping
 from simulator.errors import InputError
 from simulator.experiment.sweep import expand
 from simulator.machine.hardware import HardwareProfile
+from simulator.machine.software import SoftwareProfile
 from simulator.model.spec import ModelSpec
 from tests.command_line import GOOD, moesim
 from tests.failing import copied
+from tests.machine.engine_code import FULL, made
 
 jsonschema = pytest.importorskip("jsonschema")
-KINDS = {"experiments": "experiment", "hardware_profiles": "hardware", "models": "model"}
-MODELS: dict[str, Any] = {"hardware": HardwareProfile, "model": ModelSpec}
+KINDS = {
+    "experiments": "experiment",
+    "hardware_profiles": "hardware",
+    "software_profiles": "software",
+    "models": "model",
+}
+MODELS: dict[str, Any] = {"hardware": HardwareProfile, "software": SoftwareProfile, "model": ModelSpec}
 SHIPPED = [(kind, name) for kind in KINDS for name in data.names(kind)]  # type: ignore[arg-type]
 NO_MACHINE = GOOD.replace("hardware: rtx3060-12gb-pcie4\n", "")
 AIMED = "tune: {parameters: {a: {low: 1, high: 2}}, maximise: x"
@@ -140,6 +147,12 @@ def test_schema_and_reader_agree_on_experiments(tmp_path: Path, text: str, right
         ("hardware", "rtx3060-12gb-pcie4", {"compute.gpu.compute_efficiency.value": "0.5"}, False),
         ("hardware", "rtx3060-12gb-pcie4", {"compute.gpu.compute_efficiency.value": 1.5}, False),
         ("hardware", "rtx3060-12gb-pcie4", {"links.gpu_to_ssd": {}}, False),
+        ("software", "ideal", {"books": FULL["books"], "copies": FULL["copies"]}, True),
+        ("software", "ideal", {"issue": FULL["issue"], "cpu_experts": FULL["cpu_experts"]}, True),
+        ("software", "ideal", {"books": FULL["books"] | {"lookup": 5}}, False),
+        ("software", "ideal", {"books": {}}, False),
+        ("software", "ideal", {"issue": FULL["issue"] | {"graphs": "sometimes"}}, False),
+        ("software", "ideal", {"unpack": FULL["unpack"] | {"launches": made(-1)}}, False),
         ("model", "olmoe-1b-7b", {"main_precision": "q4_k_m"}, True),
         ("model", "olmoe-1b-7b", {"main_precision": "fp17"}, False),
         ("model", "olmoe-1b-7b", {"dense_precision": "Q4_K_M"}, False),

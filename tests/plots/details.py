@@ -44,6 +44,7 @@ def summary(
                 "system": system,
                 "model": model,
                 "hardware": machine,
+                "software": "ideal",
                 "trace": f"{model}-trace",
                 "seed": float(seed),
                 "gpu_expert_cache_bytes": size * GIB,

@@ -42,6 +42,7 @@ def summary(
                 "system": system,
                 "model": model,
                 "hardware": machine,
+                "software": "ideal",
                 "trace": f"{model}-trace",
                 "seed": seed,
                 "gpu_expert_cache_bytes": int(size * GIB),
@@ -57,6 +58,7 @@ def summary(
                 STALLS[0]: stall * 0.75,
                 STALLS[1]: stall * 0.25,
                 "overhead_ms_per_token": 0.5,
+                "host_ms_per_token": 0.0,
                 "token_cycle_bytes": 2.5 * GIB,
                 "belady_hit_rate": 0.9 + which % bounds / 100 if bounds else np.nan,
             }

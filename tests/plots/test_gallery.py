@@ -17,7 +17,11 @@ from simulator.runs.experiment import HowToRun, run_experiment
 from tests.places import ROOT
 
 GALLERY = ROOT / "docs" / "gallery"
-MADE_BY = {"ablation": "gallery-parts", "sensitivity": "gallery-sensitivity"}
+MADE_BY = {
+    "ablation": "gallery-parts",
+    "algorithm-and-code": "gallery-code",
+    "sensitivity": "gallery-sensitivity",
+}
 TOLERANCE = 6.0
 """Root mean square of the difference, of 255: releases of matplotlib and FreeType move edges of letters."""
 
@@ -26,7 +30,7 @@ TOLERANCE = 6.0
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with every figure as PNG."""
     folder = tmp_path_factory.mktemp("gallery")
-    for experiment in ("gallery", "gallery-parts", "gallery-sensitivity"):
+    for experiment in ("gallery", "gallery-parts", "gallery-code", "gallery-sensitivity"):
         out = folder / experiment
         run_experiment(experiment, ["figures=[]"], out, HowToRun(backend=Backend(jobs=2)))
         draw([name for name in FIGURES if MADE_BY.get(name, "gallery") == experiment], out, ("png",))

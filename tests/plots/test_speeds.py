@@ -41,6 +41,27 @@ def test_stacked_labels_add_up_to_the_pass() -> None:
     assert ends[-2:] == pytest.approx(data[labels].sum(axis=1).tolist()) == [25.5, 25.49]
 
 
+def test_waits_for_the_host_come_last_and_only_where_there_are_any() -> None:
+    frame = summary(systems=("lru", "lfu"))
+    assert "host_ms_per_token" not in plotted("latency-breakdown", frame)[1]
+    figure, data = plotted("latency-breakdown", frame.assign(host_ms_per_token=[0.0, 7.0]))
+    assert data["host_ms_per_token"].tolist() == [0.0, 7.0]
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == "host"
+    assert [bar.get_width() for bar in figure.axes[0].patches[-2:]] == [0.0, 7.0]
+
+
+def test_runs_in_different_software_are_never_pooled() -> None:
+    frame = pd.concat([summary().assign(software=name, run=n) for n, name in enumerate(("ideal", "imp"))])
+    figure, data = plotted("latency-breakdown", frame)
+    assert "runs_averaged" not in data
+    assert [axes.get_title() for axes in figure.axes] == ["software ideal", "software imp"]
+
+
+def test_a_summary_from_before_there_was_software_is_of_ideal(tmp_path: Path) -> None:
+    summary().drop(columns="software").to_csv(tmp_path / "summary.csv", index=False)
+    assert set(shown(tmp_path, "tokens-per-second")["software"]) == {"ideal"}
+
+
 def test_a_summary_without_stalls_by_link_shows_their_sum() -> None:
     figure, data = plotted("latency-breakdown", summary().drop(columns=list(STALLS)))
     assert data["stall_ms_per_token"].tolist() == [20.0]

@@ -257,6 +257,7 @@ def test_warnings_and_assumptions_come_once_with_how_many_runs_they_concern(tmp_
     folder = folder_of(tmp_path / "r", 5, ("a", "b"), hardware_measured="false", assumed="guessed")
     frame = pd.read_csv(folder / "summary.csv", keep_default_na=False)
     frame["trace_synthetic"] = ["true", *["false"] * 4]
+    frame["software"], frame["software_measured"] = ["imp", *["ideal"] * 4], ["false", *[""] * 4]
     frame["warnings"] = ["too small | odd", "too small", "", "", ""]
     frame["gate_mass_low"] = [0.5, 0, 0, 0, 0]
     frame.drop(index=2).to_csv(folder / "summary.csv", index=False)
@@ -264,8 +265,11 @@ def test_warnings_and_assumptions_come_once_with_how_many_runs_they_concern(tmp_
     (folder / "config.resolved.yaml").write_text("--- #" + "--- #".join(configs[:2] + configs[3:]))
     text = re.sub(r"\s+", " ", read(folder).text)
     for said in (
-        "All runs use a hardware profile", "1 of 4 runs uses a synthetic trace", "warningtoo small2 of 4a, b",
-        "warningodd1 of 4a", "assumedguessed4 of 4", "missing from these results: 2.",
+        "All runs use a hardware profile", "1 of 4 runs uses a synthetic trace",
+        "1 of 4 runs uses software of which not every number was measured (imp).",
+        "3 of 4 runs use no engine's software: bytes, flops and links only (ideal).",
+        "warningtoo small2 of 4a, b", "warningodd1 of 4a", "assumedguessed4 of 4",
+        "missing from these results: 2.",
         "1 of 4 runs changes the model's output: experts at lower precision.",
     ):  # fmt: skip
         assert said in text, said

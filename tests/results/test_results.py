@@ -57,7 +57,12 @@ def test_what_the_design_promises_is_there(swept: Path) -> None:
     out = swept / "out"
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["seeds"] == [0, 1]
-    assert [line.split(" ")[0] for line in manifest["inputs"]] == ["hardware", "model", "trace"]
+    assert [line.split(" ")[0] for line in manifest["inputs"]] == [
+        "hardware",
+        "model",
+        "software",
+        "trace",
+    ]
     assert (manifest["git_commit"] is not None) == (ROOT / ".git").exists()
     configs = list(yaml.safe_load_all((out / "config.resolved.yaml").read_text()))
     assert [config["sweep"]["seeds"] for config in configs] == [[0], [1]] * 6
@@ -82,7 +87,7 @@ def test_what_a_profile_could_not_measure_is_said_of_its_runs(swept: Path, tmp_p
 
 def test_the_labels_of_a_token_add_up_to_its_time(swept: Path) -> None:
     table = pd.read_csv(swept / "out" / "summary.csv")
-    labels = ["dense", "expert_compute", "cpu_expert_wait", "stall", "overhead"]
+    labels = ["dense", "expert_compute", "cpu_expert_wait", "stall", "overhead", "host"]
     total = sum(table[f"{label}_ms_per_token"] for label in labels)
     assert total.to_numpy() == pytest.approx((1000 / table["tokens_per_second"]).to_numpy(), rel=1e-12)
     tokens = pd.read_parquet(swept / "out" / "tokens.parquet")
