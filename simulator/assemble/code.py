@@ -62,6 +62,14 @@ class Code:
             return self.helper.effective_bytes_per_s
         return scaled(self.helper.memory_bandwidth.value, efficiency(own.efficiency.value, precision))
 
+    def cpu_flops_per_s(self) -> int:
+        """Return how fast the CPU computes experts."""
+        assert self.helper is not None
+        own = self.software.cpu_experts
+        if own is None or own.compute_efficiency is None:
+            return self.helper.effective_flops_per_s
+        return scaled(self.helper.flops.value, own.compute_efficiency.value)
+
     # -- the main unit's time -------------------------------------------------------------------------
 
     def start_ns(self, n_launches: int) -> int:

@@ -69,10 +69,11 @@ class ModelCosts:
             last = layer
         self.dense_only_after = list(range(last + 1, spec.n_model_layers))
 
-    def _expert(self, unit: ComputeUnit, bytes_per_s: int, layer: int, version: int, tokens: int) -> int:
-        n_bytes = self.sizes[version][layer]
-        flops = 2 * self.spec.expert_params * tokens
-        ns = roofline_ns(flops, unit.effective_flops_per_s, n_bytes, bytes_per_s)
+    def _expert(self, unit: ComputeUnit, rates: tuple[int, int], at: tuple[int, int], tokens: int) -> int:
+        """Return the time of an expert at ``rates`` (flops/s, bytes/s); ``at`` is its layer and version."""
+        layer, version = at
+        n_bytes, flops = self.sizes[version][layer], 2 * self.spec.expert_params * tokens
+        ns = roofline_ns(flops, rates[0], n_bytes, rates[1])
         if unit.dequantise_bandwidth is not None and self.precisions[version] not in PLAIN:
             ns += ceil_div(n_bytes * NS_PER_S, unit.dequantise_bandwidth.value)
         return ns
@@ -80,7 +81,8 @@ class ModelCosts:
     def _expert_ns(self, layer: int, version: int, tokens: int) -> int:
         """Return the time of one expert on the main unit."""
         precision, code = self.precisions[version], self.code
-        ns = self._expert(code.main, code.expert_bytes_per_s(precision), layer, version, tokens)
+        rates = code.main.effective_flops_per_s, code.expert_bytes_per_s(precision)
+        ns = self._expert(code.main, rates, (layer, version), tokens)
         if precision not in PLAIN:
             ns += code.unpack_ns(self.spec.expert_params, layer)
         return ns + code.start_ns(code.kernels.expert)
@@ -89,8 +91,8 @@ class ModelCosts:
         """Return the time of one expert on the CPU, alone."""
         code = self.code
         assert code.helper is not None
-        rate = code.cpu_bytes_per_s(self.precisions[version])
-        return self._expert(code.helper, rate, layer, version, tokens) + code.cpu_start_ns()
+        rates = code.cpu_flops_per_s(), code.cpu_bytes_per_s(self.precisions[version])
+        return self._expert(code.helper, rates, (layer, version), tokens) + code.cpu_start_ns()
 
     def _dense(self, params: int, tokens: int, launches: int) -> int:
         if not params:

@@ -122,11 +122,16 @@ class GpuKernels(_Strict):
 
 
 class CpuExperts(_Strict):
-    """Experts on the CPU: operations a layer, each on all chosen ones at once, and what kernels reach."""
+    """Experts on the CPU: operations a layer, each on all chosen ones at once, and what kernels reach.
+
+    ``efficiency`` is of the data sheet's bandwidth, ``compute_efficiency`` of its flops (absent: as the
+    hardware profile says).
+    """
 
     operation: Sourced[Nanoseconds]
     operations: Sourced[NotNegative]
     efficiency: Sourced[Efficiency]
+    compute_efficiency: Sourced[Share] | None = None
 
 
 class SoftwareProfile(_Strict):
