@@ -111,7 +111,7 @@ class Code:
         )
 
     def write_back_rate(self, links: Sequence[LinkPlan]) -> int:
-        """Return the rate at which compute waits for victims that are copied back; 0: it does not."""
+        """Return the rate at which compute waits for what each load swaps out; 0: it does not."""
         copies = self.software.copies
         if copies is None or copies.write_back == "beside":
             return 0

@@ -112,7 +112,7 @@ def _in_series(a: int, b: int) -> int:
 def runtime_plan(experiment: Experiment, costs: Costs, host: HostPlan, write_back_rate: int) -> RuntimePlan:
     """Return the runtime settings as the engine takes them, and what the host thread costs.
 
-    ``write_back_rate``: bytes/s at which compute waits for victims that are copied back; 0 where it does not.
+    ``write_back_rate``: bytes/s at which compute waits for what each load swaps out; 0 where it does not.
     """
     r = experiment.runtime
     exclusive = r.tiers == "exclusive"
@@ -129,8 +129,8 @@ def runtime_plan(experiment: Experiment, costs: Costs, host: HostPlan, write_bac
         overhead=Overhead(
             r.overhead.per_pass,
             r.overhead.per_miss,
-            r.overhead.load_rate,
-            r.overhead.evict_rate or (write_back_rate if exclusive else 0),
+            r.overhead.load_rate or (write_back_rate if exclusive else 0),
+            r.overhead.evict_rate,
             r.overhead.when,
         ),
         host=host,

@@ -82,8 +82,8 @@ class Copies(_Strict):
     """How experts are copied: ``calls`` each, from what memory, and whether the host waits for them.
 
     ``host_copy_bandwidth`` is that of the CPU's own copy out of pageable memory. ``write_back: in_line``:
-    where victims are copied back, compute waits for it. ``activations`` is the host's time of sending a
-    layer's activations to the CPU.
+    where tiers are exclusive, each load swaps out as many bytes, and compute waits for that. ``activations``
+    is the host's time of sending a layer's activations to the CPU.
     """
 
     call: Sourced[Nanoseconds]
