@@ -198,12 +198,12 @@ class Loader:
             Load(transfer, self.down, self.jobs(transfer, self.top.size_of(key), single=True))
         )
 
-    def queue_write_backs(self) -> None:
-        """Send the victims of an exclusive tier 0 down."""
-        for load in self.write_backs:
+    def queue_write_backs(self, first: int = 0) -> None:
+        """Send the victims of an exclusive tier 0 down, those from the ``first`` on."""
+        for load in self.write_backs[first:]:
             for job in load.jobs:
                 load.link.queue(job)
-        self.write_backs.clear()
+        del self.write_backs[first:]
 
     def _written(self, transfer: Transfer, _stage: int) -> None:
         del self.writing[transfer.key]

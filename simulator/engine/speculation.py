@@ -86,8 +86,9 @@ class Speculation:
         """Reserve space in tier 0."""
         key, top = transfer.key, self.loader.top
         pool = top.pool(key)
+        of_event = len(self.loader.write_backs)  # victims of an event that queues nothing yet
         done = top.make_room(pool, top.size_of(key), _Guard(top.pins, self.shields))
-        self.loader.queue_write_backs()
+        self.loader.queue_write_backs(of_event)
         if not done:
             return False
         del self.queued[key]

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from simulator.engine.plan import LinkPlan, RuntimePlan
+from simulator.engine.plan import LinkPlan, Overhead, RuntimePlan
 from tests.engine.by_hand import DOWN, GB, SSD, UP, Run, ends, scenario
 
 
@@ -53,6 +53,18 @@ def test_an_exclusive_pair_holds_an_expert_once(run: Run) -> None:
     assert r.resident == (frozenset({1}), frozenset({0}))
     assert r.link_bytes == {"ssd": 20, "up": 20, "down": 10}
     assert r.peak_bytes == (10, 20)
+
+
+def test_a_prefetch_that_starts_in_the_overhead_leaves_the_victims_of_the_event(run: Run) -> None:
+    down = replace(DOWN, lanes=2, bytes_per_s=2 * GB, lane_bytes_per_s=GB)
+    runtime = RuntimePlan(exclusive=True, overhead=Overhead(miss_ns=10))
+    r = run(scenario([[0]], [[3]], links=(UP, down), gpu=20, wishes={0: ((1, 1), (2, 3))}, runtime=runtime))
+    # Pass 1: overhead until 10, 0 lands at 20, computed until 25. 1 starts at 20.
+    # Pass 2: 3 takes the place of 0, in an overhead 25..35. At 30 1 has landed, and 2 starts in its place:
+    # 1 goes down at once, 30..40; 0 goes down 35..45. 3 follows 2: 40..50, computed until 55.
+    assert ends(r) == [25, 55]
+    assert r.passes[1].labels == {"overhead": 10, "stall_up": 15, "expert_compute": 5}
+    assert r.passes[1].busy == {"up": 5 + 10 + 10, "down": 15}
 
 
 @pytest.mark.parametrize("links", [(UP, DOWN), (DOWN, UP)])
