@@ -99,6 +99,7 @@ class Run:
         self.partition.bind(as_read_by(self.partition, self.context()))
         check_declared(self.partition)
         self.code.absent = self._absent()
+        self.costs.expert_ns.cache_clear()  # the partition may have asked before this was known
         self._check_memory()
         check_limits(
             f"hardware {inputs.hardware.name}",

@@ -47,7 +47,7 @@ def schema(
     ] = "experiment",
 ) -> None:
     """Print the JSON Schema of a file, for editors."""
-    from simulator.experiment.json_schema import experiment_schema, file_schema
+    from simulator.experiment.json_schema import experiment_schema, extending_schema, file_schema
     from simulator.experiment.schema import Experiment
     from simulator.machine.hardware import HardwareProfile
     from simulator.machine.software import SoftwareProfile
@@ -56,7 +56,7 @@ def schema(
     kinds = {
         "experiment": lambda: experiment_schema(Experiment),
         "hardware": lambda: file_schema(HardwareProfile),
-        "software": lambda: file_schema(SoftwareProfile),
+        "software": lambda: extending_schema(SoftwareProfile),
         "model": lambda: file_schema(ModelSpec),
     }
     if kind not in kinds:

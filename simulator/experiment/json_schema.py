@@ -1,8 +1,8 @@
 """The JSON Schema of a file, for editors: what one file may hold, as far as JSON Schema can say.
 
-It is the schema of the pydantic model, and for an experiment also what comes before that model: a file
-that ``extends`` another holds parts of an experiment, in which null takes the base's key away; and what
-an experiment needs may be left to its sweep.
+It is the schema of the pydantic model, and for an experiment or a software profile also what comes before
+that model: a file that ``extends`` another holds parts of it, in which null takes the base's key away; and
+what an experiment needs may be left to its sweep.
 """
 
 from __future__ import annotations
@@ -29,15 +29,22 @@ def file_schema(model: type[BaseModel]) -> Schema:
 
 def experiment_schema(model: type[BaseModel]) -> Schema:
     """Return the schema of an experiment's file, whole or extending another."""
+    found = extending_schema(model)
+    whole = found["else"]
+    whole["required"] = [key for key in whole["required"] if key not in LEFT_TO_SWEEPS]
+    whole["allOf"] = [{"anyOf": [{"required": [key]}, *_swept(key)]} for key in LEFT_TO_SWEEPS]
+    return found
+
+
+def extending_schema(model: type[BaseModel]) -> Schema:
+    """Return the schema of a file that holds ``model``, whole or extending another such file."""
     whole = model.model_json_schema(ref_template=f"{REF}{{model}}")
     defs = whole.pop("$defs")
     parts = {f"{PART}{name}": _part(found) for name, found in defs.items()}
     part = _part(whole)
-    base = {"type": "string", "minLength": 1, "description": "the experiment that this one differs from"}
+    base = {"type": "string", "minLength": 1, "description": "the file that this one differs from"}
     part["properties"][KEY] = base
-    del whole["properties"][KEY]
-    whole["required"] = [key for key in whole["required"] if key not in LEFT_TO_SWEEPS]
-    whole["allOf"] = [{"anyOf": [{"required": [key]}, *_swept(key)]} for key in LEFT_TO_SWEEPS]
+    whole["properties"].pop(KEY, None)
     return {
         "$schema": DIALECT,
         "title": whole["title"],

@@ -29,29 +29,29 @@ def code(software: SoftwareProfile, *absent: bool) -> Code:
 
 
 def test_launches_are_calls_of_the_host() -> None:
-    found = code(profile(), False, True).launches([1, 0], 2, early=False, decode=True)
+    found = code(profile(), False, True).launches([1, 0], 2, early=False, shared=True, decode=True)
     assert found == Launches(
         prologue_ns=1000 * US + 1 * 10 * US,
         epilogue_ns=(2 * (4 + 5) + 2) * 10 * US,  # two dense layers and the head
         before_ns=[(4 + 5 + 2 + 4) * 10 * US, (2 + 4) * 10 * US],  # a dense layer before the first
         after_ns=[3 * 10 * US] * 2,
-        experts_ns=[6 * 10 * US] * 2,
+        experts_ns=[6 * 10 * US, 10 * 10 * US],  # more where some are not on the GPU
         expert_ns=[(7 + 9) * 10 * US] * 2,  # with what unpacks an expert
         combine_ns=[8 * 10 * US] * 2,
-        experts_start_ns=[6 * 3 * US] * 2,
+        experts_start_ns=[6 * 3 * US, 10 * 3 * US],
         seen=[True, True],
     )
 
 
 def test_a_router_before_attention_is_launched_first() -> None:
-    found = code(profile(), False).launches([0], 0, early=True, decode=True)
+    found = code(profile(), False).launches([0], 0, early=True, shared=True, decode=True)
     assert found is not None
     assert (found.before_ns, found.after_ns) == ([2 * 10 * US], [(3 + 4) * 10 * US])
 
 
 def test_a_graph_is_one_launch_from_one_seen_layer_to_the_next() -> None:
     changes = GRAPHS | {"issue.sees_routing": "absent"}
-    found = code(profile(changes), False, True).launches([1, 0], 2, early=False, decode=True)
+    found = code(profile(changes), False, True).launches([1, 0], 2, early=False, shared=True, decode=True)
     none = [0, 0]
     assert found == Launches(
         prologue_ns=1000 * US + 10 * US,
@@ -61,14 +61,16 @@ def test_a_graph_is_one_launch_from_one_seen_layer_to_the_next() -> None:
         experts_ns=none,
         expert_ns=none,
         combine_ns=none,
-        experts_start_ns=[6 * 2 * US] * 2,  # nodes
+        experts_start_ns=[6 * 2 * US, 10 * 2 * US],  # nodes
         seen=[False, True],
     )
 
 
 def test_graphs_are_for_decoding_or_always_and_not_beside_absent_experts() -> None:
     def graphed(changes: dict[str, object], *absent: bool, decode: bool = True) -> bool:
-        found = code(profile(GRAPHS | changes), *absent).launches([0, 0], 0, early=False, decode=decode)
+        found = code(profile(GRAPHS | changes), *absent).launches(
+            [0, 0], 0, early=False, shared=True, decode=decode
+        )
         assert found is not None
         return found.epilogue_ns == 0
 
@@ -84,14 +86,14 @@ def test_graphs_are_for_decoding_or_always_and_not_beside_absent_experts() -> No
 )
 def test_which_layers_the_host_sees(sees: str, seen: list[bool]) -> None:
     software = profile({"issue.sees_routing": sees})
-    found = code(software, False, True).launches([0, 0], 0, early=False, decode=True)
+    found = code(software, False, True).launches([0, 0], 0, early=False, shared=True, decode=True)
     assert found is not None
     assert found.seen == seen
 
 
 def test_ideal_launches_nothing_and_starts_what_the_hardware_says() -> None:
     ideal = code(load_software("ideal"), True)
-    assert ideal.launches([0], 0, early=False, decode=True) is None
+    assert ideal.launches([0], 0, early=False, shared=True, decode=True) is None
     assert ideal.start_ns(3) == 3 * 5 * US
     assert ideal.cpu_start_ns() == 3 * 21 * US
     assert ideal.host_plan() == type(ideal.host_plan())()

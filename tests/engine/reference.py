@@ -744,7 +744,7 @@ class Engine:
         return len(self.rt.tensors[self.layer(key)][0]) if self.rt.tensors else self.rt.parts
 
     def by_matrix(self, key: int) -> bool:
-        return self.rt.parts_order == "matrix" and self.n_parts(key) > 1
+        return self.rt.parts_order == "matrix"
 
     def pool(self, tier: int, key: int) -> Pool:
         return self.tiers[tier].pools[self.layer(key)]

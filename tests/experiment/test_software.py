@@ -44,6 +44,7 @@ def written(folder: Path, text: str) -> Path:
         ("system: hobbit", ["own"]),
         ("system: hobbit\nsoftware: ideal", ["ideal"]),
         ("sweep: {grids: [{system: [hobbit]}, {system: [hobbit], software: [ideal]}]}", ["own", "ideal"]),
+        ("system: hobbit\nsweep: {grid: {software: [~, ideal]}}", ["own", "ideal"]),
         ("sweep: {grid: {software: [a, b]}}", ["a", "b"]),
     ],
 )

@@ -16,7 +16,7 @@ def made(value: object) -> dict[str, Any]:
 
 KERNELS = {
     "attention": 4, "gate": 2, "shared": 3, "dense_ffn": 5, "embedding": 1, "head": 2, "experts": 6,
-    "expert": 7, "combine": 8,
+    "expert": 7, "combine": 8, "absent_experts": 10,
 }  # fmt: skip
 FULL: dict[str, Any] = {
     "name": "full",
@@ -42,7 +42,7 @@ FULL: dict[str, Any] = {
         "blocking": True,
         "activations": made("40 us"),
     },
-    "unpack": {"bytes_per_weight": made(2.5), "launches": made(9)},
+    "unpack": {"bytes_per_weight": made(2.5), "launches": made(9), "weights": "all"},
     "gpu_kernels": {"experts": made({"default": 0.5, "Q4_0": 0.25}), "dense": made(0.6)},
     "cpu_experts": {
         "operation": made("50 us"),

@@ -45,6 +45,11 @@ MODEL = ModelSpec.model_validate(
     load_model("deepseek-v2-lite").model_dump() | {"n_model_layers": L + 1, "n_experts": E, "top_k": 2}
 )
 RUNS: dict[str, dict[str, Any]] = {
+    "has all experts": {
+        "precision": {"experts": ["Q4_0"]},
+        "memory": {"gpu_expert_cache": {"fraction": 1.0}},
+    },
+    "writes back": {"precision": {"experts": ["Q4_0"]}, "runtime": {"tiers": "exclusive"}},
     "loads experts": {"precision": {"experts": ["Q4_0"]}},
     "loads experts at another precision": {"precision": {"experts": ["Q8_0"]}},
     "computes them on the CPU": {"precision": {"experts": ["Q4_0"]}, "policies": {"placement": "cpu"}},
@@ -142,6 +147,8 @@ def test_every_number_has_an_effect(code: str, key: str, cell: tuple[str, ...]) 
         ("issue.graphs_beside_absent", False),
         ("issue.sees_routing", "never"),
         ("copies.blocking", False),
+        ("copies.write_back", "in_line"),
+        ("unpack.weights", "absent"),
     ],
 )
 def test_every_switch_has_an_effect(key: str, value: object) -> None:
