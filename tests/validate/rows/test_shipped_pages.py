@@ -41,7 +41,7 @@ def orderings_of(kind: str) -> str:
 
 
 def speeds(kind: str, prefixes: list[str], *, others: bool = False) -> tuple[str, str, str]:
-    """Return of some rows (or all others) how many decode speeds, their median error, the share within 30 %."""
+    """Return of some rows (or all others) how many decode speeds, the median error, the share within 30 %."""
     rows = [row for row in rows_of(kind) if row[1] == "decode speed"]
     errors = [abs(float(row[5]) - 1) for row in rows if row[0].startswith(tuple(prefixes)) != others]
     near = sum(error <= 0.3 for error in errors) / len(errors)
