@@ -18,7 +18,8 @@ Written by `{command}` (moesim {version}); every number is this command's.
 It has {rows} rows of {sources} sources: {near} within 30 %, {off} further off, {refused} refused.
 A row that is refused counts as one that is off.
 
-The error of a row is |simulated / published - 1|. Nothing is fitted to a row.
+The error of a row is |simulated / published - 1|. Software profiles and stand-ins for routing were
+fitted to some rows: their files say to which.
 What was assumed stands under its [source](#sources). [How to add a row](../guides/validation-rows.md).
 """
 NO_WHY = "**no cause is given**"

@@ -59,14 +59,15 @@ def validate_rows(
         planned = [planner.plan(one) for one in rows]
         with open_store(out, resume=True, force=False) as store:
             check_output(out, digest, force=force)  # nobody else can change it from here on
-            for entry, measures in _earlier(out).items():
+            store.complete = False  # a sweep's runs may be in it
+            earlier = _earlier(out)
+            for entry, measures in earlier.items():
                 store.entries.put(entry, measures)
-            store.complete = False  # until all is written
             outcomes = play_rows(planned, store.entries, progress)
             done = _judged(kind, source, only, planned, outcomes)
             with fresh_folder(out, store.folder) as folder:
                 _write(folder, done, digest, outcomes.values())
-            store.complete = True
+            store.entries.remove({*earlier, *(outcome.entry for outcome in outcomes.values())})
     return done
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from simulator.results.store import Entries
 from tests.command_line import moesim, refused
 from tests.places import ROOT
 from tests.validate.rows.hand_made import hand_made
@@ -69,4 +70,19 @@ def test_what_is_played_survives_a_kill(tmp_path: Path) -> None:
     assert moesim(tmp_path, *words, "whole").returncode == 0
     assert one in json.loads((tmp_path / "out" / "runs.json").read_text())
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert not partial.exists()
+
+
+def test_the_runs_of_an_unfinished_sweep_stay(tmp_path: Path) -> None:
+    hand_made(tmp_path, row(id="a", value=0.5))
+    partial = tmp_path / "out.partial"
+    partial.mkdir()
+    (partial / "lock").touch()
+    sweep = "a" * 64
+    Entries(partial).put(sweep, {"row": {}})
+    for _ in range(2):
+        assert moesim(tmp_path, "validate", "published", "--from", "rows.yaml", "-o", "out").returncode == 0
+        assert {path.name for path in partial.iterdir()} == {"lock", f"{sweep}.json"}
+    Entries(partial).remove({sweep})
+    assert moesim(tmp_path, "validate", "published", "--from", "rows.yaml", "-o", "out").returncode == 0
     assert not partial.exists()
