@@ -80,14 +80,28 @@ class Code:
         node = issue.node if self._graphs(issue) else None
         return n_launches * (node or issue.start).value
 
-    def unpack_ns(self, n_weights: int, layer: int | None = None) -> int:
-        """Return the main unit's time to unpack weights: an expert's of a MoE layer, or (None) others."""
+    def unpack_expert_ns(self, n_weights: int, layer: int) -> int:
+        """Return the main unit's time to unpack a quantised expert's weights before its product."""
+        launches = self._unpackings(layer)
+        return 0 if launches is None else self._unpack_ns(n_weights, launches)
+
+    def unpack_dense_ns(self, n_weights: int, *, attention: bool) -> int:
+        """Return the main unit's time to unpack quantised weights of no expert."""
         own = self.software.unpack
-        if own is None or (own.weights == "absent" and (layer is None or not self.absent[layer])):
+        if own is None or own.weights == "absent":
             return 0
+        return self._unpack_ns(n_weights, own.dense_launches.value if attention else 0)
+
+    def _unpack_ns(self, n_weights: int, launches: int) -> int:
+        own = self.software.unpack
+        assert own is not None
         n_bytes = int(n_weights * Fraction(str(own.bytes_per_weight.value)))
-        launches = 0 if layer is None else self._unpackings(layer)
         return ceil_div(n_bytes * NS_PER_S, self.main.effective_bytes_per_s) + self.start_ns(launches)
+
+    def _unpackings(self, layer: int) -> int | None:
+        """Return the launches that unpack one quantised expert of a layer; None where nothing is unpacked."""
+        own = self.software.unpack
+        return own.launches.value if own and (own.weights == "all" or self.absent[layer]) else None
 
     def cpu_start_ns(self) -> int:
         """Return the CPU's time of starting one expert; operations on all of them are the group's."""
@@ -118,12 +132,20 @@ class Code:
         return next((link.bytes_per_s for link in links if (link.source, link.target) == (0, 1)), 0)
 
     def launches(
-        self, dense_before: Sequence[int], dense_after: int, *, early: bool, shared: bool, decode: bool
+        self,
+        dense_before: Sequence[int],
+        dense_after: int,
+        *,
+        decode: bool,
+        early: bool = False,
+        shared: bool = False,
+        quantised: tuple[bool, bool] = (False, False),
     ) -> Launches | None:
         """Return what launching a pass costs the host; None where no software says.
 
         ``dense_before`` [MoE layers] and ``dense_after`` count dense layers, before each and after the last.
-        ``early``: the router precedes attention. ``shared``: there are shared experts.
+        ``early``: the router precedes attention. ``shared``: there are shared experts. ``quantised``: the
+        experts are, the other weights are.
         """
         issue = self.software.issue
         if issue is None:
@@ -136,15 +158,20 @@ class Code:
         if self._graphs(issue) and (decode or issue.graphs == "always"):
             after = [call if layer else 0 for layer in seen]
             return Launches(issue.per_pass.value + call, 0, none, after, none, none, none, start, seen)
-        plain = k.attention + k.dense_ffn
-        attention = (0, k.attention) if early else (k.attention, 0)
+        unpack = self.software.unpack
+        n_attention = k.attention
+        if unpack and unpack.weights == "all" and quantised[1]:
+            n_attention += unpack.dense_launches.value
+        plain = n_attention + k.dense_ffn
+        attention = (0, n_attention) if early else (n_attention, 0)
+        unpacked = [(self._unpackings(layer) or 0) * quantised[0] for layer in range(len(absent))]
         return Launches(
             prologue_ns=issue.per_pass.value + k.embedding * call,
             epilogue_ns=(dense_after * plain + k.head) * call,
             before_ns=[(dense * plain + k.gate + attention[0]) * call for dense in dense_before],
             after_ns=[(k.shared * shared + attention[1]) * call] * len(absent),
             experts_ns=[n * call for n in experts],
-            expert_ns=[(k.expert + self._unpackings(layer)) * call for layer in range(len(absent))],
+            expert_ns=[(k.expert + n) * call for n in unpacked],
             combine_ns=[k.combine * call] * len(absent),
             experts_start_ns=start,
             seen=seen,
@@ -154,11 +181,6 @@ class Code:
         """Return the launches for all chosen experts of a layer together."""
         k = self.kernels
         return k.absent_experts if self.absent[layer] and k.absent_experts is not None else k.experts
-
-    def _unpackings(self, layer: int) -> int:
-        """Return the launches that unpack one expert of a layer."""
-        own = self.software.unpack
-        return own.launches.value if own and (own.weights == "all" or self.absent[layer]) else 0
 
     def _graphs(self, issue: Issue) -> bool:
         return issue.graphs != "none" and (issue.graphs_beside_absent or not any(self.absent))

@@ -84,7 +84,7 @@ class ModelCosts:
         rates = code.main.effective_flops_per_s, code.expert_bytes_per_s(precision)
         ns = self._expert(code.main, rates, (layer, version), tokens)
         if precision not in PLAIN:
-            ns += code.unpack_ns(self.spec.expert_params, layer)
+            ns += code.unpack_expert_ns(self.spec.expert_params, layer)
         return ns + code.start_ns(code.kernels.expert)
 
     def _cpu_expert_ns(self, layer: int, version: int, tokens: int) -> int:
@@ -98,7 +98,7 @@ class ModelCosts:
         if not params:
             return 0
         ns = self._read(2 * params * tokens, self.spec.dense_bytes(params), launches)
-        return ns + self._unpack_ns(params)
+        return ns + self._unpack_ns(params, attention=False)
 
     def _read(self, flops: int, n_bytes: int, launches: int) -> int:
         code = self.code
@@ -110,10 +110,13 @@ class ModelCosts:
         params = spec.attention_params(layer)
         flops = 2 * params * tokens + spec.attention_flops_per_context_token(layer) * attended
         n_bytes = spec.dense_bytes(params) + spec.kv_bytes_per_token(layer) * cached
-        return self._read(flops, n_bytes, self.code.kernels.attention) + self._unpack_ns(params)
+        return self._read(flops, n_bytes, self.code.kernels.attention) + self._unpack_ns(
+            params, attention=True
+        )
 
-    def _unpack_ns(self, params: int) -> int:
-        return 0 if self.spec.dense_precision in PLAIN else self.code.unpack_ns(params)
+    def _unpack_ns(self, params: int, *, attention: bool) -> int:
+        plain = self.spec.dense_precision in PLAIN
+        return 0 if plain else self.code.unpack_dense_ns(params, attention=attention)
 
     def pass_costs(self, spans: Sequence[Span]) -> PassCosts:
         """Return the dense costs of a pass over these spans."""
@@ -149,6 +152,7 @@ class ModelCosts:
             len(self.dense_only_after),
             early=self.spec.router == "before_attention",
             shared=self.spec.shared_ffn > 0,
+            quantised=(self.precisions[0] not in PLAIN, self.spec.dense_precision not in PLAIN),
             decode=decode,
         )
 
@@ -209,7 +213,7 @@ class TraceCosts:
 
     def launches(self, *, decode: bool) -> Launches | None:
         """Return what launching a pass costs the host; None where no software says."""
-        return self.code.launches([0] * len(self.sizes[0]), 0, early=False, shared=False, decode=decode)
+        return self.code.launches([0] * len(self.sizes[0]), 0, decode=decode, quantised=(True, True))
 
     def kv_bytes(self, context_tokens: int) -> int:
         """Return 0: the trace does not tell."""

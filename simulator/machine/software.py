@@ -104,14 +104,16 @@ class Copies(_Strict):
 
 
 class Unpack(_Strict):
-    """Quantised weights that are unpacked before the product: bytes moved a weight, and launches an expert.
+    """Quantised weights that are unpacked before the product: bytes moved a weight, and launches.
 
+    ``launches`` are of an expert, ``dense_launches`` of a layer's attention.
     ``weights``: all that are quantised, or only the experts of layers that lack some on the GPU.
     """
 
     weights: Literal["all", "absent"]
     bytes_per_weight: Sourced[Annotated[float, Field(gt=0, strict=True)]]
     launches: Sourced[NotNegative]
+    dense_launches: Sourced[NotNegative]
 
 
 class GpuKernels(_Strict):

@@ -29,7 +29,8 @@ def code(software: SoftwareProfile, *absent: bool) -> Code:
 
 
 def test_launches_are_calls_of_the_host() -> None:
-    found = code(profile(), False, True).launches([1, 0], 2, early=False, shared=True, decode=True)
+    asked = code(profile(), False, True)
+    found = asked.launches([1, 0], 2, shared=True, decode=True, quantised=(True, False))
     assert found == Launches(
         prologue_ns=1000 * US + 1 * 10 * US,
         epilogue_ns=(2 * (4 + 5) + 2) * 10 * US,  # two dense layers and the head
@@ -41,6 +42,16 @@ def test_launches_are_calls_of_the_host() -> None:
         experts_start_ns=[6 * 3 * US, 10 * 3 * US],
         seen=[True, True],
     )
+
+
+def test_what_is_not_quantised_needs_no_launches_to_be_unpacked() -> None:
+    def found(*quantised: bool) -> Launches:
+        return code(profile(), True).launches([1], 0, decode=True, quantised=quantised)
+
+    plain, experts, dense = found(False, False), found(True, False), found(False, True)
+    assert (plain.expert_ns, plain.before_ns) == ([7 * 10 * US], [(4 + 5 + 2 + 4) * 10 * US])
+    assert (experts.expert_ns, experts.before_ns) == ([(7 + 9) * 10 * US], plain.before_ns)
+    assert (dense.expert_ns, dense.before_ns) == (plain.expert_ns, [(4 + 5 + 2 + 4 + 2 * 5) * 10 * US])
 
 
 def test_a_router_before_attention_is_launched_first() -> None:

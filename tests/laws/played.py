@@ -79,11 +79,12 @@ def play(
     hardware: HardwareProfile | None = None,
     trace: Trace | None = None,
     training: Trace | None = None,
+    software: str | None = IDEAL,
     **settings: Any,
 ) -> Outcome:
     """Play a case; ``hardware`` and ``trace`` replace its own, ``settings`` are the experiment's sections.
 
-    ``training`` is what policies learn from beforehand, if anything.
+    ``training`` is what policies learn from beforehand, if anything. ``software`` None: the system's own.
     """
     memory: dict[str, Any] = {"gpu_expert_cache": {"fraction": 0.25}}
     if case.dram is not None:
@@ -94,15 +95,16 @@ def play(
         "hardware": case.machine,
         "trace": "olmoe-mini",
         "system": case.system,
+        "software": software,
         "workload": {"batch_size": case.batch, "max_sequences": case.batch, "max_decode_tokens": 12},
         "memory": memory | settings.pop("memory", {}),
         **settings,
     }
     experiment = Experiment.model_validate(with_system(data, "law"))
     profile = hardware or machine(case.machine)
-    software = load_software(experiment.software or IDEAL)
+    code = load_software(experiment.software or IDEAL)
     model = load_model("olmoe-1b-7b")
-    run = Run(Inputs(experiment, model, profile, software, trace or recorded(), 0, training))
+    run = Run(Inputs(experiment, model, profile, code, trace or recorded(), 0, training))
     records: list[Record] = []
 
     def keep(_pass: Pass, record: Record) -> None:

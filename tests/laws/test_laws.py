@@ -128,12 +128,13 @@ def test_other_expert_ids_change_nothing_but_ties(case: Case) -> None:
         assert [r.end_ns - r.start_ns for r in base.records] == [r.end_ns - r.start_ns for r in other.records]
 
 
+@pytest.mark.parametrize("software", ["ideal", None], ids=["ideal", "its own software"])
 @pytest.mark.parametrize("case", share([*TWO, *THREE], 29), ids=str)
-def test_labels_bytes_and_stalls_add_up(case: Case) -> None:
-    run = played(case)
+def test_labels_bytes_and_stalls_add_up(case: Case, software: str | None) -> None:
+    run = played(case, software=software)
     for r in run.records:
         assert (
-            r.dense_ns + r.expert_ns + r.cpu_wait_ns + r.overhead_ns + sum(r.stall_ns)
+            r.dense_ns + r.expert_ns + r.cpu_wait_ns + r.overhead_ns + r.host_ns + sum(r.stall_ns)
             == r.end_ns - r.start_ns
         )
         if r.misses == r.late == 0:

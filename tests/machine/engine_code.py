@@ -42,7 +42,12 @@ FULL: dict[str, Any] = {
         "blocking": True,
         "activations": made("40 us"),
     },
-    "unpack": {"bytes_per_weight": made(2.5), "launches": made(9), "weights": "all"},
+    "unpack": {
+        "bytes_per_weight": made(2.5),
+        "launches": made(9),
+        "dense_launches": made(5),
+        "weights": "all",
+    },
     "gpu_kernels": {"experts": made({"default": 0.5, "Q4_0": 0.25}), "dense": made(0.6)},
     "cpu_experts": {
         "operation": made("50 us"),

@@ -50,7 +50,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "memory": {"gpu_expert_cache": {"fraction": 1.0}},
     },
     "writes back": {"precision": {"experts": ["Q4_0"]}, "runtime": {"tiers": "exclusive"}},
-    "loads experts": {"precision": {"experts": ["Q4_0"]}},
+    "loads experts": {"precision": {"experts": ["Q4_0"], "dense": "Q8_0"}},
     "loads experts at another precision": {"precision": {"experts": ["Q8_0"]}},
     "computes them on the CPU": {"precision": {"experts": ["Q4_0"]}, "policies": {"placement": "cpu"}},
     "computes them so at another precision": {
