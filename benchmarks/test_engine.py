@@ -48,7 +48,7 @@ class Costs:
         """Nothing runs on the CPU."""
         raise NotImplementedError
 
-    def pass_costs(self, spans: list[Span]) -> PassCosts:
+    def pass_costs(self, spans: list[Span], *, decode: bool = True) -> PassCosts:
         """Return the same costs for every pass."""
         return self.dense
 

@@ -72,12 +72,12 @@ class Code:
 
     # -- the main unit's time -------------------------------------------------------------------------
 
-    def start_ns(self, n_launches: int) -> int:
-        """Return the main unit's time of so many launches."""
+    def start_ns(self, n_launches: int, *, decode: bool = True) -> int:
+        """Return the main unit's time of so many launches, in passes that decode or others."""
         issue = self.software.issue
         if issue is None:
             return n_launches * self.main.launch.value
-        node = issue.node if self._graphs(issue) else None
+        node = issue.node if self._graphs(issue, decode=decode) else None
         return n_launches * (node or issue.start).value
 
     def unpack_expert_ns(self, n_weights: int, layer: int) -> int:
@@ -153,9 +153,9 @@ class Code:
         k, call, absent = self.kernels, issue.call.value, self.absent
         seen = [issue.sees_routing == "always" or (issue.sees_routing == "absent" and a) for a in absent]
         experts = [self._experts(layer) for layer in range(len(absent))]
-        start = [self.start_ns(n) for n in experts]
+        start = [self.start_ns(n, decode=decode) for n in experts]
         none = [0] * len(absent)
-        if self._graphs(issue) and (decode or issue.graphs == "always"):
+        if self._graphs(issue, decode=decode):
             after = [call if layer else 0 for layer in seen]
             return Launches(issue.per_pass.value + call, 0, none, after, none, none, none, start, seen)
         unpack = self.software.unpack
@@ -182,8 +182,9 @@ class Code:
         k = self.kernels
         return k.absent_experts if self.absent[layer] and k.absent_experts is not None else k.experts
 
-    def _graphs(self, issue: Issue) -> bool:
-        return issue.graphs != "none" and (issue.graphs_beside_absent or not any(self.absent))
+    def _graphs(self, issue: Issue, *, decode: bool) -> bool:
+        wanted = issue.graphs == "always" or (decode and issue.graphs == "decode")
+        return wanted and (issue.graphs_beside_absent or not any(self.absent))
 
 
 def as_copied(hardware: HardwareProfile, software: SoftwareProfile) -> HardwareProfile:

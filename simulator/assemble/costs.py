@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 
 from simulator.assemble.code import Code
 from simulator.engine.demand import Launches, PassCosts
@@ -21,6 +21,8 @@ from simulator.model.spec import ModelSpec
 from simulator.trace.sizes import TraceModel
 
 PLAIN = ("fp32", "fp16", "bf16")  # what is computed with as it is stored
+NOT_RECORDED = ("gate", "shared", "dense_ffn", "embedding", "head", "combine")
+"""Operations that a model has which is known by its bytes only, but which have none of their own there."""
 KV_BYTES = 2  # fp16
 ACTIVATION_BYTES = 2  # fp16
 MIX_BITS = {
@@ -94,55 +96,56 @@ class ModelCosts:
         rates = code.cpu_flops_per_s(), code.cpu_bytes_per_s(self.precisions[version])
         return self._expert(code.helper, rates, (layer, version), tokens) + code.cpu_start_ns()
 
-    def _dense(self, params: int, tokens: int, launches: int) -> int:
+    def _dense(self, params: int, tokens: int, launches: int, *, decode: bool) -> int:
         if not params:
             return 0
-        ns = self._read(2 * params * tokens, self.spec.dense_bytes(params), launches)
+        ns = self._read(2 * params * tokens, self.spec.dense_bytes(params), launches, decode=decode)
         return ns + self._unpack_ns(params, attention=False)
 
-    def _read(self, flops: int, n_bytes: int, launches: int) -> int:
+    def _read(self, flops: int, n_bytes: int, launches: int, *, decode: bool) -> int:
         code = self.code
         ns = roofline_ns(flops, code.main.effective_flops_per_s, n_bytes, code.dense_bytes_per_s())
-        return ns + code.start_ns(launches)
+        return ns + code.start_ns(launches, decode=decode)
 
-    def _attention(self, layer: int, tokens: int, cached: int, attended: int) -> int:
+    def _attention(self, layer: int, tokens: int, cached: int, attended: int, *, decode: bool) -> int:
         spec = self.spec
         params = spec.attention_params(layer)
         flops = 2 * params * tokens + spec.attention_flops_per_context_token(layer) * attended
         n_bytes = spec.dense_bytes(params) + spec.kv_bytes_per_token(layer) * cached
-        return self._read(flops, n_bytes, self.code.kernels.attention) + self._unpack_ns(
-            params, attention=True
-        )
+        ns = self._read(flops, n_bytes, self.code.kernels.attention, decode=decode)
+        return ns + self._unpack_ns(params, attention=True)
 
     def _unpack_ns(self, params: int, *, attention: bool) -> int:
         plain = self.spec.dense_precision in PLAIN
         return 0 if plain else self.code.unpack_dense_ns(params, attention=attention)
 
-    def pass_costs(self, spans: Sequence[Span]) -> PassCosts:
-        """Return the dense costs of a pass over these spans."""
+    def pass_costs(self, spans: Sequence[Span], *, decode: bool = True) -> PassCosts:
+        """Return the dense costs of a pass over these spans, which decodes or has prompts."""
         spec = self.spec
+        dense, read = partial(self._dense, decode=decode), partial(self._read, decode=decode)
         tokens = sum(s.n for s in spans)
         cached = sum(s.start + s.n for s in spans)
         attended = sum(s.context_tokens for s in spans)
-        attention = self._attention(0, tokens, cached, attended)  # the same in every layer
+        attention = self._attention(0, tokens, cached, attended, decode=decode)  # the same in every layer
         first, kernels = spec.moe_layers[0], self.code.kernels
-        gate = self._dense(spec.gate_params(first), tokens, kernels.gate)
-        shared = self._dense(spec.shared_params(first), tokens, kernels.shared)
-        plain = attention + self._dense(
-            spec.expert_matrices * spec.hidden * spec.dense_ffn, tokens, kernels.dense_ffn
-        )
+        gate = dense(spec.gate_params(first), tokens, kernels.gate)
+        shared = dense(spec.shared_params(first), tokens, kernels.shared)
+        ffn = spec.expert_matrices * spec.hidden * spec.dense_ffn
+        plain = attention + dense(ffn, tokens, kernels.dense_ffn)
         early = spec.router == "before_attention"
-        before = [len(dense) * plain + gate + (0 if early else attention) for dense in self.dense_only_before]
+        before = [
+            len(without) * plain + gate + (0 if early else attention) for without in self.dense_only_before
+        ]
         n = len(before)
-        embedding = self._read(0, tokens * spec.dense_bytes(spec.hidden), kernels.embedding)
+        embedding = read(0, tokens * spec.dense_bytes(spec.hidden), kernels.embedding)
         n_head = spec.lm_head_params
-        head = self._read(2 * n_head * len(spans), spec.dense_bytes(n_head), kernels.head)
+        head = read(2 * n_head * len(spans), spec.dense_bytes(n_head), kernels.head)
         return PassCosts(
             prologue_ns=embedding,
             epilogue_ns=len(self.dense_only_after) * plain + head,
             before_ns=before,
             after_ns=[shared + (attention if early else 0)] * n,
-            combine_ns=[self.code.start_ns(kernels.combine)] * n,
+            combine_ns=[self.code.start_ns(kernels.combine, decode=decode)] * n,
         )
 
     def launches(self, *, decode: bool) -> Launches | None:
@@ -176,12 +179,13 @@ class TraceCosts:
     """Costs of a model known by its bytes only: each dense block and expert is read once a pass.
 
     Flops follow from bytes and the precision's bits per weight; KV cache, embedding and LM head are
-    not in such a trace and cost nothing (said in the results' notes). ``tensors`` has the bytes of an
-    expert's tensors by layer and version.
+    not in such a trace and cost nothing (said in the results' notes), nor does launching them. ``tensors``
+    has the bytes of an expert's tensors by layer and version.
     """
 
     def __init__(self, model: TraceModel, code: Code) -> None:
         self.model, self.code = model, code
+        code.kernels = code.kernels.model_copy(update=dict.fromkeys(NOT_RECORDED, 0))
         self.activation_bytes = 0
         self.sizes = (model.expert_bytes_by_layer,)
         tensors = model.expert_tensor_bytes or [equal_parts(n, UNTOLD_TENSORS) for n in self.sizes[0]]
@@ -190,30 +194,31 @@ class TraceCosts:
         self.flops_per_byte = 16 / bits  # 2 flops a weight, 8 bits a byte
         self.expert_ns = cache(self._expert_ns)
 
-    def _read(self, n_bytes: int, tokens: int, launches: int) -> int:
-        code = self.code
-        flops, main = int(n_bytes * self.flops_per_byte * tokens), code.main
-        ns = roofline_ns(flops, main.effective_flops_per_s, n_bytes, main.effective_bytes_per_s)
-        return ns + code.start_ns(launches)
+    def _read(self, n_bytes: int, bytes_per_s: int, tokens: int) -> int:
+        flops = int(n_bytes * self.flops_per_byte * tokens)
+        return roofline_ns(flops, self.code.main.effective_flops_per_s, n_bytes, bytes_per_s)
 
     def _expert_ns(self, layer: int, _version: int, tokens: int) -> int:
         """Return the time of one expert on the main unit."""
-        return self._read(self.sizes[0][layer], tokens, self.code.kernels.expert)
+        code = self.code
+        rate = code.expert_bytes_per_s(self.model.precision)
+        return self._read(self.sizes[0][layer], rate, tokens) + code.start_ns(code.kernels.expert)
 
     def cpu_expert_ns(self, layer: int, version: int, tokens: int) -> int:
         """Nothing is computed beside the main unit."""
         raise NotImplementedError
 
-    def pass_costs(self, spans: Sequence[Span]) -> PassCosts:
-        """Return the dense costs of a pass over these spans."""
-        tokens = sum(s.n for s in spans)
-        before = [self._read(b, tokens, self.code.kernels.attention) for b in self.model.dense_bytes_by_layer]
+    def pass_costs(self, spans: Sequence[Span], *, decode: bool = True) -> PassCosts:
+        """Return the dense costs of a pass over these spans, which decodes or has prompts."""
+        tokens, code = sum(s.n for s in spans), self.code
+        start, rate = code.start_ns(code.kernels.attention, decode=decode), code.dense_bytes_per_s()
+        before = [self._read(n_bytes, rate, tokens) + start for n_bytes in self.model.dense_bytes_by_layer]
         zeros = [0] * len(before)
         return PassCosts(0, 0, before, zeros, zeros)
 
     def launches(self, *, decode: bool) -> Launches | None:
         """Return what launching a pass costs the host; None where no software says."""
-        return self.code.launches([0] * len(self.sizes[0]), 0, decode=decode, quantised=(True, True))
+        return self.code.launches([0] * len(self.sizes[0]), 0, decode=decode)
 
     def kv_bytes(self, context_tokens: int) -> int:
         """Return 0: the trace does not tell."""

@@ -156,7 +156,7 @@ class Workload:
             )
 
     def _costs(self, spans: Sequence[tuple[int, int, int, bool]], *, decode: bool) -> PassCosts:
-        costs = self.costs.pass_costs([Span(first, n) for _, first, n, _ in spans])
+        costs = self.costs.pass_costs([Span(first, n) for _, first, n, _ in spans], decode=decode)
         costs.launches = self.launches[decode]
         return costs
 

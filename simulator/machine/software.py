@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, model_validator
 
+from simulator.config.paths import anchored
 from simulator.config.units import BytesPerSecond, Nanoseconds
 from simulator.config.yaml_file import find_named, read_yaml, validate_mapping
 from simulator.errors import InputError
@@ -20,7 +22,10 @@ IDEAL = "ideal"  # bytes, flops and links only
 def _by_precision(shares: dict[str, float]) -> dict[str, float]:
     if DEFAULT not in shares:
         raise ValueError(f"no {DEFAULT}; the share of every precision that is not named")
-    return {name if name == DEFAULT else canonical(name): share for name, share in shares.items()}
+    found = {name if name == DEFAULT else canonical(name): share for name, share in shares.items()}
+    if len(found) < len(shares):
+        raise ValueError("a precision twice, in other letters; each once")
+    return found
 
 
 Efficiency = Annotated[dict[str, Share], AfterValidator(_by_precision)]
@@ -139,7 +144,7 @@ class CpuExperts(_Strict):
 class SoftwareProfile(_Strict):
     """An engine's code. A section that is absent costs what the hardware profile says, as in ``ideal``."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     title: str
     notes: str = ""
     issue: Issue | None = None
@@ -158,16 +163,31 @@ def efficiency(shares: dict[str, float], precision: str) -> float:
 def load_software(name_or_path: str) -> SoftwareProfile:
     """Return a profile by its name in software_profiles/ or by a path; InputError if it is wrong.
 
-    A file that says ``extends: NAME`` has only what differs from that profile.
+    A file that says ``extends: NAME`` (or a path, from its own folder) has what differs from that profile.
     """
     document = read_yaml(find_named("software_profiles", name_or_path))
-    own = dict(document.data)
-    if (base := own.pop("extends", None)) is None:
+    if "extends" not in document.data:
         return document.validate(SoftwareProfile)
-    if not isinstance(base, str):
-        raise InputError(f"{document.path}: extends", f"{base!r}", "the name of a software profile")
-    data: dict[str, Any] = dict(read_yaml(find_named("software_profiles", base)).data)
+    own = dict(document.data)
+    where = f"{document.path}:{document.lines[('extends',)]}: extends"
+    data = _base(own.pop("extends"), document.path.parent, where)
+    if "name" not in own:
+        raise InputError(str(document.path), "name: missing", "a name of its own")
     for key, value in own.items():
         inner = data.get(key)
         data[key] = inner | value if isinstance(inner, dict) and isinstance(value, dict) else value
     return validate_mapping(data, SoftwareProfile, str(document.path), document.lines)
+
+
+def _base(name: object, folder: Path, where: str) -> dict[str, Any]:
+    """Return what a profile that is extended says; it is whole, and valid by itself."""
+    if not isinstance(name, str) or not name:
+        raise InputError(where, f"{name!r}", "the name or path of a software profile")
+    try:
+        base = read_yaml(find_named("software_profiles", anchored(name, folder, ("software",))))
+    except InputError as error:
+        raise InputError(where, f"{error.where}: {error.what}", error.hint) from None
+    if "extends" in base.data:
+        raise InputError(where, f"{name} extends another itself", "a profile that says everything")
+    base.validate(SoftwareProfile)
+    return dict(base.data)

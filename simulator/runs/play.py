@@ -260,6 +260,11 @@ def _warnings(inputs: Inputs, run: Run) -> list[str]:
                 f"through the layers ({needs}): LRU finds nothing in it"
             )
             break
+    software = inputs.software
+    if software.issue and not software.cpu_experts and getattr(run.policies["placement"], "uses_cpu", False):
+        found.append(
+            f"software {software.name} says nothing of experts on the CPU: the hardware profile does"
+        )
     if inputs.trace.header.synthetic:
         found.append("the trace is synthetic")
     if isinstance(inputs.model, ModelSpec):

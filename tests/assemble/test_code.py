@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from simulator.assemble.code import Code, as_copied
-from simulator.assemble.costs import ModelCosts, Span
+from simulator.assemble.costs import ModelCosts, Span, TraceCosts
 from simulator.assemble.machine import machine_plan
 from simulator.engine.demand import Launches
 from simulator.experiment.schema import Runtime
 from simulator.machine.hardware import load_hardware
 from simulator.machine.software import SoftwareProfile, load_software
 from simulator.model.load import load_model
+from simulator.trace.sizes import TraceModel
 from tests.machine.engine_code import GRAPHS, profile
 
 US, S = 10**3, 10**9
@@ -157,3 +158,20 @@ def test_what_the_host_does_beside_launches() -> None:
     plan = code(profile(), True).host_plan()
     assert (plan.round_trip_ns, plan.lookup_ns, plan.miss_ns, plan.evict_ns) == (20 * US, US, 2 * US, 4 * US)
     assert (plan.copy_ns, plan.activations_ns, plan.blocking) == (3 * 30 * US, 40 * US, True)
+
+
+def test_a_model_known_by_its_bytes_launches_only_what_it_has() -> None:
+    sizes = TraceModel("m", 2, (0, 1), 4, 2, (1000, 1000), (500, 500), "fp16")
+    found = TraceCosts(sizes, code(profile(), True, True)).launches(decode=True)
+    assert found is not None
+    assert (found.prologue_ns, found.epilogue_ns, found.combine_ns) == (1000 * US, 0, [0, 0])
+    assert found.before_ns == [4 * 10 * US] * 2  # the dense block: attention
+    assert found.expert_ns == [7 * 10 * US] * 2  # nothing is unpacked
+    assert found.experts_ns == [10 * 10 * US] * 2
+
+
+def test_prompts_are_launched_kernel_by_kernel_where_graphs_are_for_decoding() -> None:
+    costs = ModelCosts(load_model("mixtral-8x7b"), code(profile(GRAPHS), True), ["fp16"])
+    decoded, prompt = (costs.pass_costs([Span(0, 1)], decode=decode) for decode in (True, False))
+    assert (decoded.combine_ns, prompt.combine_ns) == ([8 * 2 * US] * 32, [8 * 3 * US] * 32)
+    assert prompt.epilogue_ns - decoded.epilogue_ns == 2 * 1 * US  # the head's two

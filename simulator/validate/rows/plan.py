@@ -58,10 +58,13 @@ class Planner:
                 put(data, key, copy.deepcopy(value))
                 _place(lines, document.lines, (*place, key), tuple(key.split(".")))
         if ROUTING in data:
-            data["trace"] = str(self._trace(str(data.pop(ROUTING)), document, lines))
+            data["trace"] = str(self._trace(data.pop(ROUTING), document, lines))
         return expand(Document(document.path, data, lines))[0]
 
-    def _trace(self, name: str, document: Document, lines: Mapping[Path_, int | str]) -> Path:
+    def _trace(self, name: object, document: Document, lines: Mapping[Path_, int | str]) -> Path:
+        where = f"{document.path}:{lines[(ROUTING,)]}: {ROUTING}"
+        if not isinstance(name, str) or not name:
+            raise InputError(where, f"{name!r}", "the name of a routing, or a path")
         try:
             path = find_routing(name, document.path.parent).resolve()
             if path not in self.drawn:
@@ -69,7 +72,6 @@ class Planner:
                 folder.mkdir()
                 self.drawn[path] = draw_routing(path, folder)
         except InputError as error:
-            where = f"{document.path}:{lines[(ROUTING,)]}: {ROUTING}"
             raise InputError(where, f"{error.where}: {error.what}", error.hint) from None
         return self.drawn[path]
 

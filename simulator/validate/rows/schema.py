@@ -16,6 +16,8 @@ Settings = dict[str, Any]
 
 def _settings(given: Settings) -> Settings:
     for key in given:
+        if key.startswith("routing."):
+            raise ValueError(f"{key} is no setting; routing is a name or a path")
         if key.partition(".")[0] in NOT_SWEPT:
             raise ValueError(f"{key} is no setting of one run; {NOT_SWEPT[key.partition('.')[0]]}")
     return given
@@ -50,7 +52,7 @@ class Row(_Strict):
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
     quantity: str
-    value: Annotated[float, Field(gt=0)]
+    value: Annotated[float, Field(gt=0, strict=True)]
     unit: str
     where: Annotated[str, Field(min_length=1)]
     set: Settings = {}
