@@ -10,18 +10,13 @@ from fractions import Fraction
 
 from simulator.engine.demand import Launches
 from simulator.engine.plan import NS_PER_S, HostPlan, LinkPlan, ceil_div
-from simulator.machine.hardware import ComputeUnit, HardwareProfile
+from simulator.machine.hardware import ComputeUnit, HardwareProfile, scaled
 from simulator.machine.software import Issue, Kernels, SoftwareProfile, efficiency
 
 IDEAL = Kernels(
     attention=4, gate=2, shared=3, dense_ffn=3, embedding=1, head=2, experts=0, expert=3, combine=0
 )
 """Launches where no software says (assumed: one a matrix product, attention fused with its projections)."""
-
-
-def scaled(rate: int, share: float) -> int:
-    """Return a rate times a share, rounded down, at least 1."""
-    return max(1, int(rate * Fraction(str(share))))
 
 
 class Code:

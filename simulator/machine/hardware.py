@@ -47,15 +47,16 @@ class ComputeUnit(_Strict):
     @property
     def effective_flops_per_s(self) -> int:
         """Return flops times compute efficiency, rounded down, at least 1."""
-        return _scaled(self.flops.value, self.compute_efficiency.value)
+        return scaled(self.flops.value, self.compute_efficiency.value)
 
     @property
     def effective_bytes_per_s(self) -> int:
         """Return memory bandwidth times bandwidth efficiency, rounded down, at least 1."""
-        return _scaled(self.memory_bandwidth.value, self.bandwidth_efficiency.value)
+        return scaled(self.memory_bandwidth.value, self.bandwidth_efficiency.value)
 
 
-def _scaled(rate: int, share: float) -> int:
+def scaled(rate: int, share: float) -> int:
+    """Return a rate times a share, rounded down, at least 1."""
     return max(1, int(rate * Fraction(str(share))))
 
 
