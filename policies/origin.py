@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from policies.offered import kind_of
 from policies.registry import distribution, source
 
 OWN = ("policies", "simulator")
@@ -73,7 +75,17 @@ def own_code() -> str:
 def origin(axis: str, spec: str | Mapping[str, Any]) -> Origin | None:
     """Return what a policy is made of; None for one that is built in. Errors: InputError, as ``create``."""
     name = spec if isinstance(spec, str) else str(spec["name"])
-    return _origin(axis, name)
+    kind = kind_of(axis, name)
+    return _origin(axis, name) if kind is None else _of_object(name, kind)
+
+
+def _of_object(name: str, kind: type) -> Origin:
+    """Return what is known of a policy that this process has as an object: the text of its class."""
+    unknown = [f"{name} is an object of a Python session: what it uses is not known"]
+    try:
+        return Origin(files={name: _sha256(inspect.getsource(kind))}, unknown=unknown)
+    except (OSError, TypeError):
+        return Origin(unknown=unknown)
 
 
 @cache  # a process loads a policy once, whatever happens to its files meanwhile

@@ -22,6 +22,7 @@ from typing import Any
 
 from policies import base
 from policies.base import NEEDS, Policy
+from policies.offered import copy_of, kind_of
 from policies.parameters import construct
 from simulator.config.paths import near, no_such_file
 from simulator.errors import INTERRUPTS, InputError, did_you_mean, said
@@ -122,7 +123,8 @@ def create(axis: str, spec: str | Mapping[str, Any], where: str | None = None) -
     name = given.pop("name", None)
     if not isinstance(name, str):
         raise InputError(where, "the policy has no name", "write 'lru', or '{name: lfu, PARAMETER: ...}'")
-    return construct(_find(axis, name, where), name, given, where)
+    made = copy_of(axis, name, given, where)
+    return made or construct(_find(axis, name, where), name, given, where)
 
 
 def defaults(axis: str, spec: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +177,7 @@ def learns_beforehand(axis: str, spec: str | Mapping[str, Any]) -> bool:
 
 def source(axis: str, name: str) -> ModuleType | None:
     """Return the module that a policy is loaded from; None for a built-in one. Errors: as ``create``."""
-    if name in BUILT_IN[axis]:
+    if name in BUILT_IN[axis] or kind_of(axis, name) is not None:
         return None
     _find(axis, name, f"policies.{axis}")
     names = _names(axis)
@@ -212,8 +214,12 @@ def _names(axis: str) -> dict[str, str]:
     return names
 
 
-@cache
 def _find(axis: str, name: str, where: str) -> type[Policy]:
+    return kind_of(axis, name) or _load(axis, name, where)
+
+
+@cache
+def _load(axis: str, name: str, where: str) -> type[Policy]:
     names = _names(axis)
     ref = names.get(name, name)
     source, _, attribute = ref.rpartition(":")

@@ -22,7 +22,8 @@ def inherit(document: Document) -> Document:
     """
     chain = [document]
     while KEY in chain[-1].data:
-        place = f"{chain[-1].path}:{chain[-1].lines[(KEY,)]}: {KEY}"
+        line = chain[-1].lines.get((KEY,))  # none, where Python gave a mapping
+        place = f"{chain[-1].path}{f':{line}' if line else ''}: {KEY}"
         base = _base(chain[-1], place)
         if base.path.resolve() in [one.path.resolve() for one in chain]:
             raise InputError(place, f"{base.path} extends this file in turn", "leave one of them out")

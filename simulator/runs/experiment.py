@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from simulator.config.paths import relative_to, short_names
-from simulator.config.yaml_file import find_named, read_yaml
+from simulator.config.yaml_file import Document, find_named, read_yaml
 from simulator.errors import InputError, did_you_mean
 from simulator.experiment.sweep import RunSpec, expand
 from simulator.results.files import read_summary_rows, write_results
@@ -62,13 +62,15 @@ class HowToRun:
 
 
 def run_experiment(
-    path: str,
+    source: str | Document,
     sets: Sequence[str],
     out: Path | None,
     how: HowToRun | None = None,
     progress: Progress | None = None,
 ) -> Finished:
-    """Run an experiment file with its sweep and write the results; InputError before anything is written.
+    """Run an experiment with its sweep and write the results; InputError before anything is written.
+
+    ``source`` is a name of ``list experiments``, a path, or what a file would hold.
 
     A sweep that was interrupted, or had runs that failed, leaves its finished ones beside ``out`` (see
     ``results.store``): with ``resume`` they are not played again. A run that fails ends the sweep, or with
@@ -77,7 +79,8 @@ def run_experiment(
     how = how or HowToRun()
     started = datetime.now(UTC)
     refused: list[InputError] | None = [] if how.keep_going else None
-    specs = expand(read_yaml(find_named("experiments", path)), sets, refused)
+    document = source if isinstance(source, Document) else read_yaml(find_named("experiments", source))
+    specs = expand(document, sets, refused)
     figures = tuple(dict.fromkeys(name for spec in specs for name in spec.experiment.figures))
     _check_figures(specs[0].where, figures)
     target = out or Path("results") / specs[0].experiment.name
