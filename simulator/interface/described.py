@@ -46,8 +46,8 @@ def load_experiment(
     """Return an experiment: a bundled name, a path, or a mapping with the keys of an experiment file.
 
     ``changes`` maps dotted keys to values, such as ``{"memory.gpu_expert_cache": "4 GiB"}``.
-    ``policies`` maps an axis to a policy. An object is copied for each pool and each run; so it must not be bound yet. Paths
-    are relative to the file, in a mapping to the working folder.
+    ``policies`` maps an axis to a policy. An object is copied for each pool and each run; so it must not be
+    bound yet. Paths are relative to the file, in a mapping to the working folder.
     Errors: InputError, as ``moesim run`` prints it.
     """
     if isinstance(source, Experiment):
