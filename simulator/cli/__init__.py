@@ -16,6 +16,7 @@ from simulator.cli import trace, validate
 from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.effects import Effective
+from simulator.cli.explain import explain
 from simulator.cli.fetch import fetch
 from simulator.cli.lists import list_, schema
 from simulator.cli.locality import locality
@@ -41,6 +42,7 @@ app.command("run", cls=Effective)(run)
 app.command("plot")(plot)
 app.command("compare", cls=Effective)(compare)
 app.command("report")(report)
+app.command("explain")(explain)
 app.command("timeline")(timeline)
 app.command("tune")(tune)
 app.command("calibrate")(calibrate)
