@@ -10,7 +10,7 @@ from simulator.results.metrics import Value
 
 @dataclass(frozen=True, slots=True)
 class Prefetching:
-    """Shares: ``accuracy`` of what was started, ``late`` of what was useful, ``waste`` of bytes moved.
+    """Shares: ``accuracy`` of those started, ``late`` of those useful, ``waste`` of bytes moved.
 
     ``waiting`` is the share of a token's time that still goes to links. ``started`` 0: nothing was prefetched.
     """
