@@ -9,7 +9,7 @@ from typing import Literal
 
 from simulator.assemble.costs import Costs
 from simulator.assemble.limits import MOST
-from simulator.config.units import format_apart, format_bytes
+from simulator.config.units import format_apart
 from simulator.engine.plan import NS_PER_S, HostPlan, LinkPlan, MachinePlan, Overhead, RuntimePlan, move_ns
 from simulator.errors import InputError
 from simulator.experiment.schema import CacheSize, Experiment, Runtime
@@ -137,9 +137,11 @@ def runtime_plan(experiment: Experiment, costs: Costs, host: HostPlan, write_bac
     )
 
 
-def cache_bytes(where: str, cache: CacheSize, layer_bytes: tuple[int, ...], n_experts: int) -> int:
-    """Return a cache's size in bytes; InputError if not even one expert fits."""
-    if cache.bytes is not None:
+def cache_bytes(where: str, cache: CacheSize, layer_bytes: tuple[int, ...], n_experts: int, room: int) -> int:
+    """Return a cache's size in bytes, ``room`` for max; InputError if not even one expert fits."""
+    if cache.max:
+        size = max(0, room)
+    elif cache.bytes is not None:
         size = cache.bytes
     elif cache.fraction is not None:
         size = int(Fraction(str(cache.fraction)) * n_experts * sum(layer_bytes))
@@ -156,43 +158,3 @@ def cache_bytes(where: str, cache: CacheSize, layer_bytes: tuple[int, ...], n_ex
         has, needs = format_apart(size, max(layer_bytes))
         raise InputError(where, f"{has} is less than one expert", f"at least {needs}")
     return size
-
-
-def check_fits(
-    hardware: HardwareProfile,
-    tiers: tuple[str, ...],
-    caches: dict[str, int],
-    costs: Costs,
-    *,
-    kv_bytes: int,
-    pass_tokens: int,
-    staging: dict[str, int],
-    all_experts: int,
-) -> None:
-    """Refuse a model that does not fit its tiers, with the arithmetic shown (docs/design.md, Memory)."""
-    for i, tier in enumerate(tiers):
-        spec = getattr(hardware.tiers, tier)
-        usable = spec.capacity.value - (spec.reserved.value if hasattr(spec, "reserved") else 0)
-        terms = {"staging": staging.get(tier, 0)}
-        if i == 0:
-            terms |= {
-                "non-expert weights": costs.non_expert_bytes(),
-                "KV cache": kv_bytes,
-                "activations": costs.working_bytes(pass_tokens),
-            }
-        last = i == len(tiers) - 1
-        terms["all experts" if last else "expert cache"] = all_experts if last else caches[tier]
-        total = sum(terms.values())
-        if total > usable:
-            all_of_it, room = format_apart(total, usable)
-            spelled = " + ".join(f"{format_bytes(n)} {what}" for what, n in terms.items() if n)
-            over = format_bytes(total - usable)
-            hint = "a machine with more memory, or a lower precision"
-            if not last and caches[tier] > total - usable:
-                hint = f"make the cache {over} smaller"
-            where = f"hardware {hardware.name}, {tier} memory" if last else f"memory.{tier}_expert_cache"
-            raise InputError(
-                where,
-                f"does not fit: {spelled} = {all_of_it}, {over} more than {room}",
-                hint,
-            )

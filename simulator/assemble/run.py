@@ -17,6 +17,7 @@ from simulator.assemble import machine as machines
 from simulator.assemble.code import Code, as_copied
 from simulator.assemble.costs import Costs, ModelCosts, TraceCosts
 from simulator.assemble.limits import check_limits
+from simulator.assemble.memory import Tenants
 from simulator.assemble.workload import Workload, batches
 from simulator.engine import checked
 from simulator.engine.decide import PolicySet
@@ -71,14 +72,8 @@ class Run:
         self.precisions: tuple[str, ...] = getattr(self.costs, "precisions", ())
         self.shares = _shares(experiment, self.n_versions)
         self.n_experts = trace.header.n_experts
-        self.capacity = {
-            tier: machines.cache_bytes(f"memory.{tier}_expert_cache", cache, self.layer_bytes, self.n_experts)
-            for tier in self.tiers[:-1]
-            if (cache := getattr(experiment.memory, f"{tier}_expert_cache")) is not None
-        }
         self.partition: Partition = create("partition", experiment.policies.partition)
         self.policies = self._policies()
-        grow = self.capacity[self.tiers[0]] if experiment.memory.kv == "grow" else None
         w = experiment.workload
         schedule = list(
             batches(
@@ -92,9 +87,11 @@ class Run:
         )
         if not schedule:
             raise InputError(f"trace {experiment.trace}", "has no tokens", "record or import some")
-        self.workload = Workload(
-            trace, schedule, self.costs, with_mass="gate_weights" in self.needs, growing_cache=grow
-        )
+        self.workload = Workload(trace, schedule, self.costs, with_mass="gate_weights" in self.needs)
+        self.tenants = self._tenants()
+        self.capacity = self._capacities()
+        if experiment.memory.kv == "grow":
+            self.workload.growing_cache = self.capacity[self.tiers[0]]
         self.future: KnownFuture | None = None
         self.partition.bind(as_read_by(self.partition, self.context()))
         check_declared(self.partition)
@@ -175,34 +172,54 @@ class Run:
         assert isinstance(policy, Eviction)
         return policy
 
-    def _check_memory(self) -> None:
-        w, m = self.workload, self.inputs.experiment.memory
+    def _tenants(self) -> Tenants:
+        """Return what memory holds beside the experts' caches."""
+        experiment, w = self.inputs.experiment, self.workload
         largest = max(max(sizes) for sizes in self.costs.sizes)
         staging = {self.tiers[0]: self.runtime.staging_buffers * largest}
         if len(self.tiers) == 3:
             chunk = next(x.chunk_bytes for x in self.machine.links if x.source == 2) or largest
             staging[self.tiers[1]] = self.runtime.host_staging_chunks * chunk
-        context = w.longest_context * min(self.inputs.experiment.workload.batch_size, w.most_sequences)
-        kv = self.costs.kv_bytes(context)
-        top = self.tiers[0]
-        static = type(self._new_eviction(0))
-        if m.kv == "grow" and static.refuses and static.residency is Eviction.residency:
-            fault = "the KV cache grows into the experts' cache, and the eviction policy lets nobody go"
-            raise InputError("memory.kv", fault, "use reserve")
-        if m.kv == "grow" and self.capacity[top] - kv < largest:
-            raise InputError(
-                f"memory.{top}_expert_cache", "the KV cache grows over all of it", "use a larger cache"
-            )
-        machines.check_fits(
+        context = w.longest_context * min(experiment.workload.batch_size, w.most_sequences)
+        return Tenants(
             self.inputs.hardware,
             self.tiers,
-            self.capacity,
             self.costs,
-            kv_bytes=0 if m.kv == "grow" else kv,
+            kv_bytes=0 if experiment.memory.kv == "grow" else self.costs.kv_bytes(context),
             pass_tokens=w.largest_pass,
             staging=staging,
             all_experts=self.n_experts * sum(sum(sizes) for sizes in self.costs.sizes),
         )
+
+    def _capacities(self) -> dict[str, int]:
+        """Return the bytes of each caching tier."""
+        memory = self.inputs.experiment.memory
+        return {
+            tier: machines.cache_bytes(
+                f"memory.{tier}_expert_cache",
+                cache,
+                self.layer_bytes,
+                self.n_experts,
+                self.tenants.room(tier),
+            )
+            for tier in self.tiers[:-1]
+            if (cache := getattr(memory, f"{tier}_expert_cache")) is not None
+        }
+
+    def _check_memory(self) -> None:
+        """Refuse what does not fit, and a KV cache that nobody makes room for. Errors: InputError."""
+        m, top, w = self.inputs.experiment.memory, self.tiers[0], self.workload
+        static = type(self._new_eviction(0))
+        if m.kv == "grow" and static.refuses and static.residency is Eviction.residency:
+            fault = "the KV cache grows into the experts' cache, and the eviction policy lets nobody go"
+            raise InputError("memory.kv", fault, "use reserve")
+        largest = max(max(sizes) for sizes in self.costs.sizes)
+        context = w.longest_context * min(self.inputs.experiment.workload.batch_size, w.most_sequences)
+        if m.kv == "grow" and self.capacity[top] - self.costs.kv_bytes(context) < largest:
+            raise InputError(
+                f"memory.{top}_expert_cache", "the KV cache grows over all of it", "use a larger cache"
+            )
+        self.tenants.check(self.capacity)
 
     def pools(self, tier: int) -> list[tuple[int, list[int]]]:
         """Return (capacity, layers) of each pool of a caching tier."""

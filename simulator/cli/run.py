@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,10 +102,23 @@ def _show(done: Finished) -> None:
     console.print(_table(done.runs, tight=console.width < 100))
     if done.already:
         print("these results are complete: nothing was played")
+    for line in _largest(done.runs):
+        print(line)
     print(f"results: {done.out}")
     for figure in done.figures:
         if figure.suffix != ".csv":
             print(f"figure:  {figure}")
+
+
+def _largest(runs: list[RunResult]) -> Iterator[str]:
+    """Yield how large the caches are that are as large as they can be."""
+    from simulator.config.units import format_bytes
+
+    for name in ("gpu_expert_cache", "cpu_expert_cache"):
+        asked = (run for run in runs if (run.config.get("memory", {}).get(name) or {}).get("max"))
+        sizes = dict.fromkeys(format_bytes(int(str(run.identity[f"{name}_bytes"]))) for run in asked)
+        if sizes:
+            yield f"{name}: max is {', '.join(sizes)}"
 
 
 def _table(runs: list[RunResult], *, tight: bool) -> Table:

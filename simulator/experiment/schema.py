@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -43,7 +42,7 @@ class Workload(_Strict):
 
 
 class CacheSize(_Strict):
-    """A cache by size, by its share of all experts at main precision, or by experts a layer."""
+    """A cache by size, by its share of all experts at main precision, by experts a layer, or what fits."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -56,24 +55,34 @@ class CacheSize(_Strict):
     bytes: Bytes | None = None
     fraction: Share | None = None
     experts_per_layer: Positive | None = None
+    max: Literal[True] | None = None
 
 
 def _cache_size(value: object) -> object:
     if isinstance(value, (dict, CacheSize)) or value is None:
         if isinstance(value, dict) and len(value) != 1:
-            raise ValueError("give one of fraction, experts_per_layer, bytes; or a size such as '12 GiB'")
+            raise ValueError(
+                "give one of fraction, experts_per_layer, bytes; a size such as '12 GiB'; or max"
+            )
         if isinstance(value, dict) and None in value.values():
             raise ValueError(f"{next(iter(value))} is empty; give it a value, such as '12 GiB' or 0.25")
         return value
+    if value == "max":
+        return CacheSize.model_construct(max=True)
     return CacheSize.model_construct(bytes=parse_bytes(value))
 
 
-Cache = Annotated[CacheSize, BeforeValidator(_cache_size), Also(partial(quantity_schema, BYTES))]
+def _size_schema() -> dict[str, Any]:
+    return {"anyOf": [*quantity_schema(BYTES)["anyOf"], {"const": "max"}]}
+
+
+Cache = Annotated[CacheSize, BeforeValidator(_cache_size), Also(_size_schema)]
 
 
 class Memory(_Strict):
-    """Caches of experts by tier. Without a CPU cache, a machine with a GPU keeps all experts in DRAM.
+    """Caches of experts by tier; ``max`` is all that fits.
 
+    Without a CPU cache, a machine with a GPU keeps all experts in DRAM.
     ``kv: reserve`` sets the KV cache of the longest context aside; ``grow`` takes it from the GPU's
     expert cache as the contexts grow.
     """

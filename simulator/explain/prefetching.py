@@ -12,7 +12,8 @@ from simulator.results.metrics import Value
 class Prefetching:
     """Shares: ``accuracy`` of those started, ``late`` of those useful, ``waste`` of bytes moved.
 
-    ``waiting`` is the share of a token's time that still goes to links. ``started`` 0: nothing was prefetched.
+    ``waiting`` is the share of a token's time that still goes to links; ``started`` 0: nothing was
+    prefetched.
     """
 
     started: int

@@ -178,9 +178,9 @@ def test_dense_layers_before_the_first_moe_layer_are_paid_there() -> None:
 
 def test_cache_sizes() -> None:
     sizes = (10, 30)
-    assert cache_bytes("m", CacheSize(fraction=0.5), sizes, 8) == 160
-    assert cache_bytes("m", CacheSize(experts_per_layer=3), sizes, 8) == 120
+    assert cache_bytes("m", CacheSize(fraction=0.5), sizes, 8, 0) == 160
+    assert cache_bytes("m", CacheSize(experts_per_layer=3), sizes, 8, 0) == 120
     with pytest.raises(InputError, match="less than one expert"):
-        cache_bytes("m", CacheSize(fraction=0.05), sizes, 8)
+        cache_bytes("m", CacheSize(fraction=0.05), sizes, 8, 0)
     with pytest.raises(InputError, match="9 experts a layer of 8"):
-        cache_bytes("m", CacheSize(experts_per_layer=9), sizes, 8)
+        cache_bytes("m", CacheSize(experts_per_layer=9), sizes, 8, 0)
