@@ -113,12 +113,10 @@ def test_the_command_explains_experiments_and_results(tmp_path: Path) -> None:
     (tmp_path / "e.yaml").write_text(json.dumps(BASE))
     moesim.run(BASE, out=tmp_path / "out")
     from_file = command(tmp_path, "explain", str(tmp_path / "e.yaml"), "--json")
-    from_folder = command(tmp_path, "explain", str(tmp_path / "out"), "--json")
-    assert from_file.stdout == from_folder.stdout
     assert json.loads(from_file.stdout)["sentences"] == found().sentences
-    shown = command(tmp_path, "explain", str(tmp_path / "out")).stdout
-    assert found().times.sentence in shown
-    assert "(a bound)" in shown
+    from_folder = command(tmp_path, "explain", str(tmp_path / "out"))
+    assert found().times.sentence in from_folder.stdout
+    assert "(a bound)" in from_folder.stdout
     refused = command(tmp_path, "explain", str(tmp_path / "out"), "--run", "3")
     assert refused.returncode == 2
     assert "has no such run: there is only run 0" in refused.stderr.replace(";", ":")

@@ -42,10 +42,10 @@ class Bare(Eviction):
 @pytest.fixture(autouse=True)
 def _fresh():
     registry._names.cache_clear()
-    registry._find.cache_clear()
+    registry._load.cache_clear()
     yield
     registry._names.cache_clear()
-    registry._find.cache_clear()
+    registry._load.cache_clear()
 
 
 @pytest.fixture
