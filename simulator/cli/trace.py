@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from simulator.trace.core import Trace
+    from simulator.trace.importers.options import ImportOptions
 
 app = typer.Typer(no_args_is_help=True, help="Import, inspect, check and edit recorded routing traces.")
 
@@ -29,7 +30,7 @@ def import_(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="file or folder that another tool recorded")
     ],
-    out: OutPath,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="the .parquet to write [required]")] = None,
     format_name: Annotated[
         str | None,
         typer.Option("--format", help="one of `list formats` (default: recognised where that is certain)"),
@@ -48,6 +49,15 @@ def import_(
         str | None, typer.Option(help="numbers of the MoE layers in the model, such as 1-26 or 1,3,5")
     ] = None,
     licence: Annotated[str | None, typer.Option(help="licence of the trace for the header")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="records: name of a column, such as experts=my_ids (repeatable)")
+    ] = None,
+    zero_rows: Annotated[
+        str | None, typer.Option(help="missing: rows of zeros are tokens that were not recorded")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="print what each column of records is taken for, and stop")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Turn a trace that another tool recorded into a moesim trace."""
@@ -55,7 +65,10 @@ def import_(
     from simulator.trace.importers.registry import import_trace
     from simulator.trace.parquet import write_trace
 
-    check_target(out, [source], force=force)
+    if out is not None:
+        check_target(out, [source], force=force)
+    elif not explain:
+        raise InputError("--out", "missing", "the .parquet to write")
     options = ImportOptions(
         phase=phase,
         axes=tuple(axis.strip() for axis in axes.split(",")) if axes is not None else None,
@@ -65,7 +78,13 @@ def import_(
         top_k=top_k,
         moe_layers=parse_layers(moe_layers) if moe_layers is not None else None,
         licence=licence,
+        column=dict(_pair(text, "--column") for text in column or []),
+        zero_rows=zero_rows,
     )
+    if explain:
+        _explain(source, options)
+        return
+    assert out is not None
     trace = import_trace(source, format_name, options)
     write_trace(trace, out)
     header = trace.header
@@ -203,11 +222,27 @@ def _counted(chunks: Iterable[Trace], name: str) -> Iterator[Trace]:
             progress.advance(task, chunk.n_tokens)
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _explain(source: Path, options: ImportOptions) -> None:
+    """Print what each column of records is taken for."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from simulator.text import printable
+    from simulator.trace.importers.records.importer import explain
+
+    table = Table("column", "taken for")
+    for name, ours in explain(source, options):
+        table.add_row(Text(printable(name)), Text(ours))
+    Console().print(table)
+    print("another column: --column experts=NAME, and so for layer, position, sequence, phase, weights, ...")
+
+
+def _pair(text: str, option: str = "--key") -> tuple[str, str]:
     """Split ``ours=theirs``."""
     ours, equals, theirs = text.partition("=")
     if not (ours and equals and theirs):
-        raise InputError("--key", f"'{text}'", "write it as experts=NAME")
+        raise InputError(option, f"'{text}'", "write it as experts=NAME")
     return ours, theirs
 
 

@@ -22,7 +22,8 @@ class ImportOptions:
     order; ``key`` maps our names to those of the arrays in the file. ``model``, ``n_experts``,
     ``top_k``, ``moe_layers`` (numbers of the model's MoE layers) and ``licence`` say what the source
     leaves out, or correct what we assume. Where ``model`` is one of moesim's models, the rest follows
-    from it: see ``shape``.
+    from it: see ``shape``. ``column`` maps our names to those of a record's columns; ``zero_rows: missing``
+    takes rows of zeros as not recorded.
     """
 
     phase: str | None = None
@@ -33,6 +34,8 @@ class ImportOptions:
     top_k: int | None = None
     moe_layers: tuple[int, ...] | None = None
     licence: str | None = None
+    column: Mapping[str, str] = field(default_factory=dict)
+    zero_rows: str | None = None
 
 
 def phases(choice: str, sequence: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
@@ -82,10 +85,11 @@ class Shape:
 
 def shape(options: ImportOptions) -> Shape | None:
     """Return the sizes of ``options.model`` where that is one of moesim's models, else None."""
-    from simulator import data
     from simulator.model.load import load_model
+    from simulator.trace.importers.model_name import ours
 
-    if options.model is None or options.model not in data.names("models"):
+    name = None if options.model is None else ours(options.model)
+    if name is None:
         return None
-    spec = load_model(options.model)
+    spec = load_model(name)
     return Shape(spec.name, spec.n_model_layers, tuple(spec.moe_layers), spec.n_experts, spec.top_k)

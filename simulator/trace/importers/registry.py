@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from simulator.errors import InputError, did_you_mean
@@ -24,7 +24,9 @@ from simulator.trace.importers import (
     routed_experts,
     sglang,
 )
+from simulator.trace.importers.model_name import named
 from simulator.trace.importers.options import ImportOptions
+from simulator.trace.importers.records import importer as records
 from simulator.trace.validate import validate
 
 Reader = Callable[[Path, ImportOptions], Trace]
@@ -35,13 +37,14 @@ class Importer:
     """A reader, what it reads, the options that it takes (others are refused), and how it is recognised.
 
     ``sniff`` looks at the first bytes, or the names in a folder, and is true only where it is certain;
-    without it the format must be named.
+    without it the format must be named. A ``general`` format gives way to any other that is recognised.
     """
 
     read: Reader
     reads: str
     takes: frozenset[str]
     sniff: Callable[[Path], bool] | None = None
+    general: bool = False
 
 
 NAMES = frozenset({"model", "licence"})
@@ -81,7 +84,7 @@ IMPORTERS = {
     "routed-experts": Importer(
         routed_experts.read,
         "answers of SGLang or vLLM, JSON, JSONL or a folder",
-        NAMES | {"phase", "n_experts", "top_k", "moe_layers"},
+        NAMES | {"phase", "n_experts", "top_k", "moe_layers", "zero_rows"},
         routed_experts.sniff,
     ),
     "megatron": Importer(
@@ -89,6 +92,13 @@ IMPORTERS = {
         "folder of router_trace_rankN.jsonl of Megatron-core",
         NAMES | {"phase", "n_experts"},
         megatron.sniff,
+    ),
+    "records": Importer(
+        records.read,
+        "JSON lines, CSV or Parquet, a record for each token and layer, or a folder",
+        NAMES | {"phase", "n_experts", "moe_layers", "column", "zero_rows"},
+        records.sniff,
+        general=True,
     ),
     "npz": Importer(
         npz.read,
@@ -105,9 +115,10 @@ def sniff(path: Path) -> str:
     if not path.exists():
         raise InputError(str(path), "no such file or folder")
     try:
-        found = [name for name, importer in IMPORTERS.items() if importer.sniff and importer.sniff(path)]
+        found = [name for name, one in IMPORTERS.items() if one.sniff and one.sniff(path)]
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})") from error
+    found = [name for name in found if not IMPORTERS[name].general] or found
     if len(found) != 1:
         what = "the format is not certain" if found else "no format is recognised"
         raise InputError(str(path), what, "name it with --format: " + ", ".join(found or IMPORTERS))
@@ -123,26 +134,26 @@ def import_trace(
     or contradicts the format).
     """
     options = options or ImportOptions()
-    format_name = format_name or sniff(Path(path))
+    format_name = format_name or ("records" if options.column else sniff(Path(path)))
     if format_name not in IMPORTERS:
         raise InputError("--format", f"unknown '{format_name}'", did_you_mean(format_name, IMPORTERS))
-    importer = IMPORTERS[format_name]
+    reader = IMPORTERS[format_name]
     for option in fields(options):
         given = getattr(options, option.name)
-        if given not in (None, {}) and option.name not in importer.takes:
+        if given not in (None, {}) and option.name not in reader.takes:
             reason = RECORDED if option.name == "phase" else "the source says it"
             raise InputError(
                 f"--{option.name.replace('_', '-')}", f"not for {format_name}: {reason}", "leave it out"
             )
     if not Path(path).exists():
-        raise InputError(str(path), "no such file or folder", f"{format_name} reads: {importer.reads}")
+        raise InputError(str(path), "no such file or folder", f"{format_name} reads: {reader.reads}")
     try:
-        trace = importer.read(Path(path), options)
+        trace = reader.read(Path(path), options)
     except MemoryError as error:
         raise InputError(str(path), "needs more memory than there is", "cut it into parts") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            str(path), f"cannot be read ({error})", f"{format_name} reads: {importer.reads}"
+            str(path), f"cannot be read ({error})", f"{format_name} reads: {reader.reads}"
         ) from error
     validate(trace)
-    return trace
+    return replace(trace, header=named(trace.header))

@@ -20,13 +20,14 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.errors import InputError
-from simulator.trace.core import DECODE, MISSING, PREFILL, Trace
+from simulator.trace.core import DECODE, PREFILL, Trace
 from simulator.trace.header import build_header
 from simulator.trace.importers.arrays import as_ids
 from simulator.trace.importers.generic import choose_phases, model_fields
 from simulator.trace.importers.limits import TEXT_EXPANSION, brief, check_file
 from simulator.trace.importers.options import ImportOptions, shape
 from simulator.trace.importers.routed_rows import ASK, decode
+from simulator.trace.importers.suspicions import check_recording, without_zero_rows
 from simulator.trace.importers.text import first_json, json_files, parse_json
 
 MOST_TOKENS = 2**31 - 1
@@ -35,7 +36,10 @@ Ints = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """One generated sequence as it was answered; numbers of tokens are None where it does not say."""
+    """One generated sequence as it was answered; numbers of tokens are None where it does not say.
+
+    ``start`` is the position of the first row.
+    """
 
     where: str
     engine: str
@@ -43,6 +47,7 @@ class _Answer:
     prompt_routed: Any
     n_prompt: int | None
     n_generated: int | None
+    start: int | None = None
 
 
 def sniff(path: Path) -> bool:
@@ -61,6 +66,7 @@ def read(path: Path, options: ImportOptions) -> Trace:
     rows: list[Ints] = []
     starts: list[int] = []
     prompts: list[int | None] = []
+    answers: list[_Answer] = []
     engine = ""
     for answer in _answers(path):
         start, experts = _rows(answer, options)
@@ -70,6 +76,7 @@ def read(path: Path, options: ImportOptions) -> Trace:
         rows.append(experts)
         starts.append(start)
         prompts.append(answer.n_prompt)
+        answers.append(answer)
         engine = answer.engine
     if not rows:
         raise InputError(where, "no answers", ASK)
@@ -92,6 +99,8 @@ def read(path: Path, options: ImportOptions) -> Trace:
         recorder=f"{engine} routed_experts",
         prompt_source=f"{len(rows)} answers of a server",
     )
+    for answer, start, n_rows in zip(answers, starts, lengths, strict=True):
+        _check_whole(answer, start, n_rows)
     return Trace(header, sequence, position.astype(np.int32), phase, experts, source=where)
 
 
@@ -131,7 +140,8 @@ def _choices(answer: dict[str, Any], where: str) -> Iterator[_Answer]:
         return
     of_prompt = answer.get("prompt_routed_experts")
     for choice in choices:
-        yield _Answer(where, "vLLM", choice.get("routed_experts"), of_prompt, n_prompt, n_generated)
+        start = _count({**answer, **choice}, "routed_experts_prompt_start", where)
+        yield _Answer(where, "vLLM", choice.get("routed_experts"), of_prompt, n_prompt, n_generated, start)
 
 
 def _count(counts: dict[str, Any], name: str, where: str) -> int | None:
@@ -160,6 +170,16 @@ def _rows(answer: _Answer, options: ImportOptions) -> tuple[int, Ints]:
     return max((total or 0) - len(experts), 0), experts
 
 
+def _check_whole(answer: _Answer, start: int, n_rows: int) -> None:
+    """Refuse rows that are lacking without a word: vLLM marks a cached prefix, and SGLang may begin late."""
+    if answer.engine == "vLLM" and answer.prompt_routed is None and n_rows and start != (answer.start or 0):
+        what = (
+            f"{n_rows} rows for {start + n_rows} routed tokens: {start} are lacking, and nothing says which"
+        )
+        hint = "the engine has dropped rows; record again, fewer requests at a time"
+        raise InputError(answer.where, what, hint)
+
+
 def _moe_layers(experts: npt.NDArray[np.int16], options: ImportOptions, where: str) -> npt.NDArray[np.int16]:
     """Return the planes of MoE layers [T, L, k] of those of all layers, or all where there are no others."""
     model = shape(options)
@@ -167,8 +187,6 @@ def _moe_layers(experts: npt.NDArray[np.int16], options: ImportOptions, where: s
     n_planes = experts.shape[1]
     if layers and len(layers) < n_planes and layers[-1] < n_planes:
         experts = experts[:, layers]
-    empty = (experts <= 0).all(axis=(0, 2)) & (experts != MISSING).any(axis=(0, 2))
-    if experts.shape[2] > 1 and empty.any():
-        what = f"plane {int(empty.argmax())} of {n_planes} is 0 throughout: a dense layer"
-        raise InputError(where, what, "say which are not with --moe-layers or --model")
+    experts = without_zero_rows(experts, options)
+    check_recording(experts, layers if len(layers) == experts.shape[1] else range(experts.shape[1]), where)
     return experts

@@ -127,6 +127,7 @@ def test_phases_may_be_unknown(tmp_path: Path) -> None:
 
 
 NAMED = ImportOptions(n_experts=64)
+ONE = {"prompt_tokens": 1, "completion_tokens": 1}
 
 
 @pytest.mark.parametrize(
@@ -160,14 +161,14 @@ NAMED = ImportOptions(n_experts=64)
         (chat([[["1"]]]), NAMED, "whole numbers"),
         (chat([[[10**30, 1]]]), NAMED, "object of shape"),
         (chat([[[70_000, 1]]]), NAMED, "-1..32767"),
-        (chat([[[64, 1]]]), NAMED, "allowed: 0..63"),
-        (chat([[[1, 1]]]), NAMED, "an expert twice"),
+        (chat([[[64, 1]]], usage=ONE), NAMED, "allowed: 0..63"),
+        (chat([[[1, 1]]], usage=ONE), NAMED, "an expert twice"),
         (chat([[[1, 2]]]), ImportOptions(), "--n-experts: missing"),
         (chat([[[1, 2]]]), ImportOptions(n_experts=64, top_k=4), "--top-k: 4; the answers have 2"),
         (chat([[[1, 2]]]), ImportOptions(n_experts=64, moe_layers=(1, 2)), "1 layers"),
         (chat([[[1, 2]]]), ImportOptions(n_experts=64, phase="decode"), "the file has phases"),
         (chat([[[1, 2]]], usage={}), NAMED, "--phase: missing"),
-        (chat([[[0, 0], [1, 2]]]), NAMED, "plane 0 of 2 is 0 throughout: a dense layer; say which"),
+        (chat([[[0, 0], [1, 2]]]), NAMED, "layer 0 of 2 is 0 throughout: a dense layer?; say which"),
         (chat([[[1, 2]]] * 9), NAMED, "9 rows; 6 tokens were routed"),
         (chat([[[1, 2]]], [[[1, 2, 3]]]), NAMED, "layers x k = (1, 3); (1, 2) in all answers"),
         (chat([[[1, 2]]], prompt_routed_experts=[[[1, 2]]] * 4), NAMED, "of 3 prompt tokens"),

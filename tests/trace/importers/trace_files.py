@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -307,6 +308,64 @@ def jsonl_of_lists(folder: Path) -> tuple[Path, ImportOptions]:
     )
 
 
+def records(folder: Path) -> tuple[Path, ImportOptions]:
+    """Write an object for each token and layer below a line about the run, as loggers of engines do."""
+    lines: list[dict[str, Any]] = [
+        {"type": "meta", "model_id": "org/tiny", "num_experts": N_EXPERTS, "top_k": K}
+    ]
+    for t in TOKENS:
+        for layer, (experts, weights) in t.rows.items():
+            lines.append(
+                {
+                    "type": "route",
+                    "req_id": f"r{t.sequence}",
+                    "token_idx": t.position,
+                    "token_id": t.token_id,
+                    "phase": {PREFILL: "prompt", DECODE: "generation"}[t.phase],
+                    "layer": f"model.layers.{layer}.mlp",
+                    "topk_ids": experts,
+                    "topk_weights": weights,
+                }
+            )
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    return write(folder / "routes.jsonl", text), ImportOptions()
+
+
+def records_table(folder: Path) -> tuple[Path, ImportOptions]:
+    """Write a table with lists in cells, layer after layer, as pandas writes one."""
+    rows = [(layer, t, *row) for t in TOKENS for layer, row in t.rows.items()]
+    rows.sort(key=lambda row: row[0])
+    with (folder / "frame.csv").open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["", "Layer ID", "sample", "pos", "stage", "tok_id", "Selected Experts", "Router Probs"])
+        for number, (layer, t, experts, weights) in enumerate(rows):
+            ids = "[" + "  ".join(map(str, experts)) + "]"
+            out.writerow([number, layer, t.sequence, t.position, PHASES[t.phase], t.token_id, ids, weights])
+    return folder / "frame.csv", ImportOptions(n_experts=N_EXPERTS)
+
+
+def records_parquet(folder: Path) -> tuple[Path, ImportOptions]:
+    """Write columns of lists, with names that nobody knows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [(t, layer, *row) for t in TOKENS for layer, row in t.rows.items()]
+    table = pa.table(
+        {
+            "seq": [t.sequence for t, *_ in rows],
+            "at": [t.position for t, *_ in rows],
+            "phase": [PHASES[t.phase] for t, *_ in rows],
+            "tok_id": [t.token_id for t, *_ in rows],
+            "layer": [layer for _, layer, *_ in rows],
+            "mine": [experts for *_, experts, _ in rows],
+            "weights": [weights for *_, weights in rows],
+        }
+    )
+    pq.write_table(table, folder / "mine.parquet")
+    column = {"position": "at", "experts": "mine"}
+    return folder / "mine.parquet", ImportOptions(n_experts=N_EXPERTS, column=column)
+
+
 def write(path: Path, text: str) -> Path:
     """Write a text and return where."""
     path.write_text(text, encoding="utf-8")
@@ -328,4 +387,7 @@ FILES: dict[str, Callable[[Path], tuple[Path, ImportOptions]]] = {
     "csv:by-layer": csv_by_layer,
     "jsonl": jsonl,
     "jsonl:lists": jsonl_of_lists,
+    "records": records,
+    "records:table": records_table,
+    "records:parquet": records_parquet,
 }

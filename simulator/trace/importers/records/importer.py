@@ -1,0 +1,215 @@
+"""Records of one token in one layer: told by the names of their columns, joined to tokens, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import InputError
+from simulator.trace.core import Trace
+from simulator.trace.header import build_header
+from simulator.trace.importers.arrays import Row, dense_rows, weights_kind
+from simulator.trace.importers.generic import choose_phases, model_fields
+from simulator.trace.importers.limits import brief
+from simulator.trace.importers.options import ImportOptions, index_in_sequence
+from simulator.trace.importers.records import tables, values
+from simulator.trace.importers.records.layers import as_the_model_numbers, check_ranks, layers_of_names
+from simulator.trace.importers.records.roles import Columns, plain, tell
+from simulator.trace.importers.records.rows import records_of, with_width
+from simulator.trace.importers.records.tokens import Key, Record
+from simulator.trace.importers.records.tokens import tell as tell_tokens
+from simulator.trace.importers.suspicions import check_recording, without_zero_rows
+
+FACTS = {
+    "model": ("model_id", "model", "model_name", "model_path"),
+    "n_experts": ("num_experts", "n_experts", "n_routed_experts", "num_local_experts", "experts_per_layer"),
+    "top_k": ("top_k", "topk", "experts_per_token", "num_experts_per_tok", "n_experts_per_token"),
+}  # fmt: skip
+"""What lines without records may say, by the names that producers use."""
+
+
+def sniff(path: Path) -> bool:
+    """Tell whether a file, or most of a folder, have a layer and its chosen experts in each record."""
+    try:
+        files = [*tables.files_of(path)]
+        return bool(files) and 2 * sum(map(_is_recording, files)) > len(files)
+    except OSError:
+        return False
+
+
+def _is_recording(file: Path) -> bool:
+    try:
+        first = _beginning(file)
+        columns = tell(str(file), first.names(), {})
+    except (InputError, OSError, UnicodeDecodeError):
+        return False
+    return bool(first.rows) and "layer" in columns.names and _has_experts(columns)
+
+
+def read(path: Path, options: ImportOptions) -> Trace:
+    """Return the trace of a file, or of a folder of them."""
+    where = str(path)
+    paths = [*tables.files_of(path)]
+    chosen = [file for file in paths if len(paths) == 1 or options.column or _is_recording(file)]
+    left = [file.name for file in paths if file not in chosen]
+    files = [file for file in map(tables.read, chosen) if file.rows]
+    if not files:
+        raise InputError(where, "no records", "a record for each token and layer: JSON lines, CSV or Parquet")
+    facts = {name: value for file in files for name, value in file.facts.items()}
+    names = list(dict.fromkeys(name for file in files for name in file.names()))
+    columns = tell(where, names, options.column)
+    _check_columns(where, columns)
+    columns = with_width(columns, [row for file in files for row in file.rows])
+    by_name = layers_of_names(files, columns)
+    check_ranks(files, columns)
+    records = [
+        record
+        for number, file in enumerate(files)
+        for record in records_of(
+            file, columns, number if len(files) > 1 and not by_name else None, by_name.get(file.path)
+        )
+    ]
+    told = tell_tokens(records, where)
+    layers = sorted({record.layer for record in records})
+    if options.moe_layers:
+        layers = [layer for layer in layers if layer in options.moe_layers]
+    model = options.model or _text_fact(facts, "model")
+    named, shifted = as_the_model_numbers(layers, model, where)
+    order = sorted(set(told.keys))
+    index = {key: number for number, key in enumerate(order)}
+    rows: list[dict[int, Row]] = [{} for _ in order]
+    of_token: dict[Key, Record] = {}
+    weighed = all(record.weights is not None for record in records if record.ids is not None)
+    for record, key in zip(records, told.keys, strict=True):
+        of_token.setdefault(key, record)
+        if record.ids is not None and record.layer in layers:
+            rows[index[key]][record.layer] = (
+                record.ids,
+                record.weights if weighed else [0.0] * len(record.ids),
+            )  # type: ignore[assignment]  # checked by dense_rows
+    experts, weights = dense_rows(rows, layers, where)
+    experts = without_zero_rows(experts, options)
+    check_recording(experts, layers, where)
+    sequence = np.array([key[0] for key in order], dtype=np.int32)
+    positions = np.array([key[2] for key in order], dtype=np.int64)
+    restarted = len({key[:1] + key[2:] for key in order}) < len(order) or any(key[1] for key in order)
+    position = index_in_sequence(sequence) if restarted else positions.astype(np.int32)
+    phase, source = _phases(order, of_token, told.phases, options, sequence)
+    token_ids = [of_token[key].token_id for key in order]
+    n_experts = options.n_experts or _fact(facts, "n_experts") or (len(columns.ids) if columns.wide else None)
+    stated = _fact(facts, "top_k")
+    if stated and stated != experts.shape[2]:
+        raise InputError(where, f"{experts.shape[2]} experts a token", f"the file says top_k {stated}")
+    given = ImportOptions(model=model, n_experts=n_experts, licence=options.licence)
+    header = build_header(
+        where,
+        **model_fields(where, given, named, "a record"),
+        top_k=experts.shape[2],
+        weights=weights_kind(experts, weights, where) if weighed else "none",
+        phase_source=source,
+        recorder=f"unknown (records, {path.name})",
+        notes="; ".join([*told.notes, *shifted, *_left(left)]),
+    )
+    return Trace(
+        header,
+        sequence,
+        position,
+        phase,
+        experts,
+        weights if weighed else None,
+        token_id=None if None in token_ids else np.array(token_ids, dtype=np.int32),
+        source=where,
+    )
+
+
+def explain(path: Path, options: ImportOptions) -> Iterator[tuple[str, str]]:
+    """Yield each column of a file with what it is taken for."""
+    file = tables.read(next(iter(tables.files_of(path))))
+    columns = with_width(tell(str(path), file.names(), options.column), file.rows)
+    taken = {theirs: ours for ours, theirs in columns.names.items()}
+    kind = "weight of expert" if columns.wide else "chosen expert"
+    taken |= {name: f"{kind} {place}" for place, name in enumerate(columns.ids)}
+    taken |= {name: f"weight of chosen expert {place}" for place, name in enumerate(columns.weights)}
+    for name in file.names():
+        yield name, taken.get(name, "not used")
+    for name, value in file.facts.items():
+        ours = next((word for word, known in FACTS.items() if plain(name) in known), None)
+        if ours:
+            yield f"{name} = {brief(value)}", ours
+
+
+def _beginning(path: Path) -> tables.File:
+    """Return the first records of a file, cheaply: what sniffing looks at."""
+    from simulator.trace.importers.parquet_columns import names_of
+    from simulator.trace.importers.text import HEAD, head
+
+    if names := names_of(path):
+        return tables.File(path, rows=[dict.fromkeys(names)], places=[""])
+    first = head(path)
+    if first.startswith(b"\x1f\x8b"):
+        return tables.read(path)
+    text = first.decode("utf-8-sig", errors="ignore")
+    if len(first) == HEAD and "\n" in text:
+        text = text[: text.rindex("\n") + 1]
+    return tables.parsed(path, text)
+
+
+def _has_experts(columns: Columns) -> bool:
+    return "experts" in columns.names or bool(columns.ids) or "expert" in columns.names
+
+
+def _check_columns(where: str, columns: Columns) -> None:
+    """Refuse what has no layer or no experts, and counts without tokens. Errors: InputError."""
+    counts = {"count", "counts", "activation_count", "hits", "frequency", "n_tokens", "num_tokens", "load"}
+    if (
+        any(plain(name) in counts for name in columns.unused)
+        and not {"position", "sequence", "experts"} & columns.names.keys()
+    ):
+        raise InputError(
+            where,
+            "counts of experts, without tokens: nothing to replay",
+            "record the experts of each token (docs/guides/recording.md)",
+        )
+    for ours in ("layer", "experts"):
+        if ours not in columns.names and not (ours == "experts" and _has_experts(columns)):
+            seen = ", ".join(f"'{brief(name)}'" for name in columns.unused[:8])
+            raise InputError(
+                where, f"no column is known as {ours}", f"say which of {seen} with --column {ours}=NAME"
+            )
+
+
+def _phases(
+    order: Sequence[Key],
+    of_token: Mapping[Key, Record],
+    by_pass: Mapping[Key, int] | None,
+    options: ImportOptions,
+    sequence: Any,
+) -> tuple[Any, str]:
+    """Return phases: recorded, else as the option says, else by the sizes of passes."""
+    recorded = [of_token[key].phase for key in order]
+    if None not in recorded:
+        return choose_phases(np.array(recorded, dtype=np.uint8), options, sequence)
+    if options.phase is None and by_pass is not None and len({key[1] for key in order}) > 1:
+        return np.array([by_pass[key] for key in order], dtype=np.uint8), "told by the sizes of passes"
+    return choose_phases(None, options, sequence)
+
+
+def _fact(facts: Mapping[str, Any], ours: str) -> int | None:
+    return next(
+        (n for name, value in facts.items() if plain(name) in FACTS[ours] and (n := values.whole(value))),
+        None,
+    )
+
+
+def _text_fact(facts: Mapping[str, Any], ours: str) -> str | None:
+    return next(
+        (value for name, value in facts.items() if plain(name) in FACTS[ours] and isinstance(value, str)),
+        None,
+    )
+
+
+def _left(names: Sequence[str]) -> list[str]:
+    return [f"left out, without records: {', '.join(names)}"] if names else []
