@@ -25,12 +25,17 @@ def list_(
             help="models, hardware, software, systems, policies, traces, formats, experiments, figures, rows",
         ),
     ],
+    find: Annotated[
+        str | None, typer.Option("--find", metavar="TEXT", help="only what has this in its name or title")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """List what can be named in an experiment."""
     if kind not in KINDS:
         raise InputError(f"list {kind}", "unknown kind", did_you_mean(kind, KINDS))
-    rows = list(KINDS[kind]())
+    rows = [row for row in KINDS[kind]() if find is None or find.lower() in " ".join(row).lower()]
+    if not rows:
+        raise InputError(f"list {kind}", f"nothing has '{find}' in its name or title", "leave --find out")
     if as_json:
         print(json.dumps([{"name": name, "title": title} for name, title in rows], indent=2))
         return

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(gt=0, strict=True)]
+NotNegative = Annotated[int, Field(ge=0, strict=True)]
 KV_BYTES_PER_NUMBER = 2  # the cache is fp16
 
 
@@ -114,4 +115,42 @@ class GatedDelta(BaseModel):
         return -(-period // self.full_every)
 
 
-Attention = Annotated[GroupedQuery | MultiHeadLatent | GatedDelta, Field(discriminator="kind")]
+class Mixed(BaseModel):
+    """Plain attention in some layers; in others a window, something linear, or nothing at all.
+
+    Sizes are means over the layers, rounded up. ``windowed`` layers weigh what the ``growing`` ones do. A
+    window's cache and a state do not grow with the context, and are left out.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["mixed"]
+    heads: Count
+    kv_heads: Count
+    head_dim: Count
+    growing: NotNegative
+    windowed: NotNegative = 0
+    linear: NotNegative = 0
+    linear_params: NotNegative = 0
+    without: NotNegative = 0
+
+    def params(self, hidden: int) -> int:
+        """Return the weights of all projections, the mean over layers."""
+        plain = 2 * hidden * self.head_dim * (self.heads + self.kv_heads)
+        return self._mean((self.growing + self.windowed) * plain + self.linear * self.linear_params)
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Return the bytes of one token's keys and values, the mean over layers."""
+        return self._mean(self.growing * 2 * self.kv_heads * self.head_dim * KV_BYTES_PER_NUMBER)
+
+    @property
+    def flops_per_context_token(self) -> int:
+        """Return the work of one query token against one cached token, the mean over layers."""
+        return self._mean(self.growing * 4 * self.heads * self.head_dim)
+
+    def _mean(self, whole: int) -> int:
+        return -(-whole // max(1, self.growing + self.windowed + self.linear + self.without))
+
+
+Attention = Annotated[GroupedQuery | MultiHeadLatent | GatedDelta | Mixed, Field(discriminator="kind")]

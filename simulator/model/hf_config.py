@@ -10,18 +10,21 @@ from typing import Any
 from simulator.config.yaml_file import validate_mapping
 from simulator.errors import InputError
 from simulator.files import check_source
+from simulator.model.hf_any import check_moe, read_any
 from simulator.model.hf_keys import WRAPPED, Keys
 from simulator.model.hf_quantisation import precisions
 from simulator.model.spec import ModelSpec
 
 Fields = dict[str, Any]
 MOST_LAYERS = 10_000
+TEXT = ("text_config", "llm_config", "language_config", "language_model_config", "thinker_config")
+"""Sections in which a composite model keeps the config of its language model."""
 FULL_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers whose weights are those of plain attention; a window's smaller cache is not modelled."""
 
 
 def read_hf_config(path: Path) -> ModelSpec:
-    """Return the spec; InputError for a missing file, a wrong key, or an unknown ``model_type``."""
+    """Return the spec; InputError for a missing file, a wrong key, or one without experts or widths."""
     check_source(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -30,7 +33,9 @@ def read_hf_config(path: Path) -> ModelSpec:
     if not isinstance(config, dict):
         raise InputError(str(path), "not a JSON object", "a config.json of a Hugging Face model")
     keys = _text_of(Keys(str(path), config))
-    fields = _READERS[keys.kind](keys) | precisions(keys, packed_experts=keys.kind == "gpt_oss")
+    read = _READERS.get(keys.kind)
+    fields = read(keys) if read else read_any(keys, MOST_LAYERS)
+    fields |= precisions(keys, packed_experts=keys.kind == "gpt_oss")
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
     source = {"name": name, "title": name, "source": f"{path}, model_type {keys.kind}"}
     return validate_mapping(source | fields, ModelSpec, str(path))
@@ -38,17 +43,18 @@ def read_hf_config(path: Path) -> ModelSpec:
 
 def _text_of(config: Keys) -> Keys:
     """Return the keys of the language model: those of ``text_config``, where a wrapper has one."""
-    text = config.inner("text_config")
+    text = next((inner for name in TEXT if (inner := config.inner(name)) is not None), None)
     data = dict(config.data if text is None else text.data)
     if text is not None:
         data = {key: config.data[key] for key in WRAPPED if key in config.data} | data
     kind = Keys(config.where, data).word("model_type")
+    slip = str(kind).lower().replace("-", "_")
+    if kind not in _READERS and slip in _READERS:
+        raise InputError(f"{config.where}: model_type", f"unknown ({kind!r})", f"did you mean '{slip}'?")
+    keys = Keys(config.where, data, kind or "")
     if kind not in _READERS:
-        slip = str(kind).lower().replace("-", "_")
-        hint = f"did you mean '{slip}'?" if slip in _READERS else f"read here: {', '.join(sorted(_READERS))}"
-        hint += "; any other model can be written as YAML (moesim schema model)"
-        raise InputError(f"{config.where}: model_type", f"unknown ({kind!r})", hint)
-    keys = Keys(config.where, data, kind)
+        check_moe(keys)
+        return keys
     other = sorted(set(keys.listed("layer_types", str)) - FULL_ATTENTION)
     if other:
         raise InputError(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import BaseModel, ConfigDict, StrictBool, model_validator
 
 from simulator.errors import InputError, did_you_mean
-from simulator.model.attention import Attention, Count
+from simulator.model.attention import Attention, Count, NotNegative
 from simulator.model.precision import (
     Precision,
     UniformPrecision,
@@ -18,8 +18,6 @@ from simulator.model.precision import (
     stored,
     tensor_bytes,
 )
-
-NotNegative = Annotated[int, Field(ge=0, strict=True)]
 
 
 class ModelSpec(BaseModel):
@@ -31,7 +29,8 @@ class ModelSpec(BaseModel):
     tensor. ``shared_ffn`` is the width of all shared experts together, ``dense_ffn`` that of the layers
     that are not MoE. ``gate_weights`` says what the router makes of its logits: softmax over all experts,
     the same renormalised over the chosen k, or sigmoids. ``unverified`` names the fields that were
-    recalled and not looked up. Norms, biases and position tables are not counted.
+    recalled and not looked up, ``assumed`` says what no config does. Norms, biases and
+    position tables are not counted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +40,7 @@ class ModelSpec(BaseModel):
     source: str
     notes: str = ""
     unverified: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
     n_model_layers: Count
     hidden: Count
     vocab: Count
@@ -197,6 +197,11 @@ class ModelSpec(BaseModel):
     def total_params(self) -> int:
         """Return all weights."""
         return self.non_expert_params + len(self.moe_layers) * self.n_experts * self.expert_params
+
+    @property
+    def active_params(self) -> int:
+        """Return the weights that one token uses: those of its experts, and all that are no experts'."""
+        return self.non_expert_params + len(self.moe_layers) * self.top_k * self.expert_params
 
     def dense_bytes(self, n_weights: int) -> int:
         """Return the bytes of ``n_weights`` weights that are not an expert's."""

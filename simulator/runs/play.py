@@ -95,6 +95,7 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
     metrics = summarise(outcome)
     policies = (run.partition, *simulation.policies)
     assumed = [fact for policy in policies for fact in checked.assumptions(policy)]
+    assumed += [f"model: {fact}" for fact in getattr(inputs.model, "assumed", ())]
     foreknowing = _foreknowing(run, policies)
     warnings = [*_foreknown(inputs, foreknowing), *_skipped(metrics), *_warnings(inputs, run)]
     flags: dict[str, Value] = {

@@ -46,6 +46,33 @@ deepseek-v4-flash   50.33  26.74  14.16  10.81   8.26 43 11008  554.1 12.99
 glm-5.2             75.50  40.11  21.23  16.22  12.39 75 19200 1449.6 45.30
 glm-4.7-flash       18.87  10.03   5.31   4.06   3.10 46  2944   55.6  3.47
 gemma-4-26b-a4b     11.89   6.32   3.35   2.56   1.95 30  3840   45.7  2.85
+qwen3-next-80b-a3b        6.29   3.34   1.77   1.35   1.03 48 24576 154.6 3.02
+llama-4-scout           251.66 133.69  70.78  54.07  41.29 48   768 193.3 12.08
+llama-4-maverick        251.66 133.69  70.78  54.07  41.29 24  3072 773.1 6.04
+minimax-m2               28.31  15.04   7.96   6.08   4.64 62 15872 449.4 14.04
+minimax-text-01         339.74 180.49  95.55  72.99  55.74 80  2560 869.7 54.36
+granite-4.0-h-small      18.87  10.03   5.31   4.06   3.10 40  2880 54.4 7.55
+granite-3.1-3b-a800m      4.72   2.51   1.33   1.01   0.77 32  1280 6.0 1.21
+ernie-4.5-21b-a3b        23.59  12.53   6.64   5.07   3.87 27  1728 40.8 3.82
+ernie-4.5-300b-a47b     176.16  93.59  49.55  37.85  28.90 51  3264 575.0 71.87
+hunyuan-a13b             75.50  40.11  21.23  16.22  12.39 32  2048 154.6 19.33
+lfm2-8b-a1b              22.02  11.70   6.19   4.73   3.61 22   704 15.5 1.94
+dots.llm1                34.60  18.38   9.73   7.43   5.68 61  7808 270.2 12.66
+nemotron-3-nano-30b-a3b  19.96  10.60   5.61   4.29   3.27 23  2944 58.7 2.75
+glm-4.5                  47.19  25.07  13.27  10.14   7.74 89 14240 671.9 33.60
+glm-4.6                  47.19  25.07  13.27  10.14   7.74 89 14240 671.9 33.60
+jamba-1.5-mini          352.32 187.17  99.09  75.69  57.80 16   256 90.2 11.27
+dbrx                    396.36 210.57 111.48  85.16  65.03 40   640 253.7 63.42
+ling-mini-2.0             6.29   3.34   1.77   1.35   1.03 19  4864 30.6 0.96
+ling-flash-2.0           25.17  13.37   7.08   5.41   4.13 31  7936 199.7 6.24
+ling-1t                 100.66  53.48  28.31  21.63  16.52 76 19456 1958.5 61.20
+qwen3-coder-480b-a35b    94.37  50.14  26.54  20.28  15.48 62  9920 936.2 46.81
+moonlight-16b-a3b        17.30   9.19   4.87   3.72   2.84 26  1664 28.8 2.70
+deepseek-v2              47.19  25.07  13.27  10.14   7.74 59  9440 445.4 16.70
+deepseek-v3.2            88.08  46.79  24.77  18.92  14.45 58 14848 1307.8 40.87
+trinity-mini             12.58   6.68   3.54   2.70   2.06 30  3840 48.3 3.02
+solar-open-100b          31.46  16.71   8.85   6.76   5.16 48  6144 193.3 12.08
+kimi-linear-48b-a3b      14.16   7.52   3.98   3.04   2.32 26  6656 94.2 2.94
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
 
@@ -335,10 +362,13 @@ def test_the_bundled_model_s_own_config() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"model_type": "mixtrall"}', "model_type: unknown ('mixtrall'); read here: deepseek, "),
+        (
+            '{"model_type": "mixtrall"}',
+            "says nothing of experts (mixtrall); a Mixture-of-Experts model is wanted",
+        ),
         ('{"model_type": "Qwen3-MoE"}', "model_type: unknown ('Qwen3-MoE'); did you mean 'qwen3_moe'?"),
-        ("{}", "model_type: unknown (None); read here: "),
-        ('{"model_type": "glm_moe_dsa"}', "any other model can be written as YAML (moesim schema model)"),
+        ("{}", "says nothing of experts; a Mixture-of-Experts model is wanted"),
+        ('{"model_type": "glm_moe_dsa"}', "can be written as YAML (moesim schema model)"),
         (
             '{"model_type": "olmoe", "vocab_size": 1}',
             "num_attention_heads: missing key; olmoe configs have it",

@@ -60,7 +60,7 @@ def pairs(cell: Any) -> tuple[list[Any], list[Any]] | None:
     if isinstance(cell, str) and cell.lstrip()[:1] in ("{", "["):
         try:
             cell = json.loads(cell)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
     if isinstance(cell, dict) and cell and all(re.fullmatch(r"[0-9]+", str(key)) for key in cell):
         return [int(key) for key in cell], [_number(value) for value in cell.values()]

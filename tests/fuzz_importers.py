@@ -1,4 +1,4 @@
-"""Fuzz every importer: ``python tests/trace/importers/fuzz.py --minutes 10 --seed 0``.
+"""Fuzz every importer: ``python tests/fuzz_importers.py --minutes 10 --seed 0``.
 
 Each case takes a small valid file of a format, changes it a few times, and imports it in this process,
 whose memory is limited. A trace that can be written and read back is fine, and so is an InputError of one
@@ -27,7 +27,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from simulator.errors import InputError
 from simulator.trace.importers.options import ImportOptions
