@@ -322,7 +322,7 @@ def _costs(inputs: Inputs, code: Code) -> Costs:
         return TraceCosts(model, code)
     precision = inputs.experiment.precision
     if precision.dense is not None:
-        model = model.model_copy(update={"dense_precision": precision.dense})
+        model = model.model_copy(update={"dense_precision": precision.dense, "file_dense_bytes": None})
     experts = [model.main_precision if name == MAIN else name for name in precision.experts or (MAIN,)]
     costs = ModelCosts(model, code, experts)
     for (better, size), (worse, less) in pairwise(zip(experts, map(sum, costs.sizes), strict=True)):

@@ -33,7 +33,7 @@ Key = tuple[str, ...]
 
 def is_path(kind: data.Kind, text: str) -> bool:
     """Return whether a text names a file of ``kind`` by its path, and not by its name."""
-    endings = (data.SUFFIX[kind], ".yml", *((".json",) if kind == "models" else ()))
+    endings = (data.SUFFIX[kind], ".yml", *((".json", ".gguf") if kind == "models" else ()))
     return "/" in text or "\\" in text or text.endswith(endings)
 
 

@@ -31,6 +31,9 @@ class ModelSpec(BaseModel):
     the same renormalised over the chosen k, or sigmoids. ``unverified`` names the fields that were
     recalled and not looked up, ``assumed`` says what no config does. Norms, biases and
     position tables are not counted.
+
+    Where the weights lie in a file whose tensors are known, ``file_expert_tensors`` has the bytes of each
+    tensor of an expert, by MoE layer, in the main precision; ``file_dense_bytes`` those of all else.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,6 +63,8 @@ class ModelSpec(BaseModel):
     router: Literal["after_attention", "before_attention"] = "after_attention"
     main_precision: Precision = "fp16"
     dense_precision: UniformPrecision = "fp16"
+    file_expert_tensors: tuple[tuple[Count, ...], ...] | None = None
+    file_dense_bytes: Count | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> ModelSpec:
@@ -74,6 +79,10 @@ class ModelSpec(BaseModel):
             )
         if len(layers) < self.n_model_layers and not self.dense_ffn:
             raise ValueError("dense_ffn is 0 but some layers are not MoE; give the width of their FFN")
+        if self.file_expert_tensors is not None and len(self.file_expert_tensors) != len(layers):
+            raise ValueError(
+                f"file_expert_tensors of {len(self.file_expert_tensors)} layers; one a MoE layer"
+            )
         if self.fused_gate_up and self.expert_matrices < 3:
             raise ValueError("fused_gate_up is true but expert_matrices is 2: there is no gate to fuse")
         for name in self.unverified:
@@ -112,6 +121,8 @@ class ModelSpec(BaseModel):
         cannot hold the expert's rows).
         """
         name = canonical(precision or self.main_precision)
+        if self.file_expert_tensors is not None and name == self.main_precision:
+            return self.file_expert_tensors
         try:
             return tuple(
                 tuple(matrix_bytes(*shape, part) for shape, part in self._tensors(name, layer))
@@ -185,7 +196,7 @@ class ModelSpec(BaseModel):
         """Return the weights that the LM head reads; the embedding's own where they are tied."""
         return self.vocab * self.hidden
 
-    @property
+    @cached_property
     def non_expert_params(self) -> int:
         """Return all weights but the routed experts'; a tied embedding counts once."""
         layers = range(self.n_model_layers)
@@ -204,7 +215,9 @@ class ModelSpec(BaseModel):
         return self.non_expert_params + len(self.moe_layers) * self.top_k * self.expert_params
 
     def dense_bytes(self, n_weights: int) -> int:
-        """Return the bytes of ``n_weights`` weights that are not an expert's."""
+        """Return the bytes of ``n_weights`` weights that are not an expert's; of a file, its mean."""
+        if self.file_dense_bytes is not None:
+            return -(-n_weights * self.file_dense_bytes // self.non_expert_params)
         return tensor_bytes(n_weights, self.dense_precision)
 
     def non_expert_bytes(self) -> int:
