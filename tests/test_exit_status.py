@@ -32,7 +32,7 @@ def status(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
 
 
 def test_all_commands_are_tried() -> None:
-    assert len(ALL) == 24
+    assert len(ALL) == 26
     assert ("trace", "slice") in ALL
 
 
@@ -42,7 +42,8 @@ def test_a_command_helps_and_refuses(
 ) -> None:
     assert status(monkeypatch, *words, "--help") == 0
     assert capsys.readouterr().err == ""
-    for wrong in (["--no-such-option"], [] if words != ("schema",) else ["none"]):
+    needs_nothing = words in (("schema",), ("hardware", "detect"))
+    for wrong in (["--no-such-option"], ["none"] if needs_nothing else []):
         assert status(monkeypatch, *words, *wrong) == 2
         said = capsys.readouterr()
         assert said.out == ""

@@ -17,7 +17,8 @@ from simulator.assemble.run import Inputs, Run
 from simulator.engine.future import KnownFuture, belady_hit_rate
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec
-from simulator.machine.hardware import HardwareProfile, load_hardware
+from simulator.machine.find import load_machine
+from simulator.machine.hardware import HardwareProfile
 from simulator.machine.software import IDEAL, SoftwareProfile, load_software
 from simulator.model.load import load_model
 from simulator.model.spec import ModelSpec
@@ -34,7 +35,7 @@ class Library:
     def __init__(self) -> None:
         self.trace = cache(self._trace)
         self.model = cache(load_model)
-        self.hardware = cache(load_hardware)
+        self.hardware = cache(load_machine)
         self.software = cache(load_software)
         self.digest = cache(file_sha256)
         self.bounds: dict[tuple[Any, ...], tuple[float | None, str]] = {}

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from simulator.cli import trace, validate
+from simulator.cli import hardware, trace, validate
 from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.effects import Effective
@@ -54,6 +54,7 @@ trace.app.command("synth")(synth)
 trace.app.command("locality")(locality)
 app.add_typer(trace.app, name="trace")
 app.add_typer(validate.app, name="validate")
+app.add_typer(hardware.app, name="hardware")
 
 
 def _version(value: bool) -> None:

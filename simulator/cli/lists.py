@@ -22,7 +22,8 @@ def list_(
         str,
         typer.Argument(
             metavar="KIND",
-            help="models, hardware, software, systems, policies, traces, formats, experiments, figures, rows",
+            help="models, precisions, hardware, parts, software, systems, policies, traces, formats, "
+            "experiments, figures, metrics, rows",
         ),
     ],
     find: Annotated[
@@ -101,6 +102,39 @@ def _hardware() -> Iterable[Row]:
         yield name, load_hardware(name).title
 
 
+def _parts() -> Iterable[Row]:
+    from simulator.machine.parts import drives, gpus, hosts
+
+    for name, gpu in gpus().items():
+        yield (
+            name,
+            f"gpu: {gpu.title}, {gpu.gib:g} GiB at {gpu.gb_per_s:g} GB/s, {gpu.tflops:g} TFLOP/s, {gpu.link}",
+        )
+    for name, host in hosts().items():
+        yield (
+            name,
+            f"host: {host.title}, {host.cores} cores, {host.channels} channels of memory, PCIe {host.pcie}.0",
+        )
+    for name, drive in drives().items():
+        yield name, f"drive: {drive.title}, {drive.gb_per_s:g} GB/s"
+
+
+def _precisions() -> Iterable[Row]:
+    from simulator.model.precision import BITS, MIXES
+
+    for name, bits in BITS.items():
+        yield name, f"{float(bits):g} bits a weight"
+    for name in MIXES:
+        yield name, "a mix of types by layer and matrix"
+
+
+def _metrics() -> Iterable[Row]:
+    from simulator.results.metrics import METRICS
+
+    for metric in METRICS:
+        yield metric.name, metric.meaning
+
+
 def _software() -> Iterable[Row]:
     from simulator import data
     from simulator.machine.software import load_software
@@ -175,7 +209,9 @@ def _figures() -> Iterable[Row]:
 
 KINDS: dict[str, Callable[[], Iterable[Row]]] = {
     "models": _models,
+    "precisions": _precisions,
     "hardware": _hardware,
+    "parts": _parts,
     "software": _software,
     "systems": _systems,
     "policies": _policies,
@@ -183,5 +219,6 @@ KINDS: dict[str, Callable[[], Iterable[Row]]] = {
     "formats": _formats,
     "experiments": _experiments,
     "figures": _figures,
+    "metrics": _metrics,
     "rows": _rows,
 }

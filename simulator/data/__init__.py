@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["hardware_profiles", "software_profiles", "models", "traces", "experiments", "validation"]
+Kind = Literal[
+    "hardware_profiles",
+    "hardware_parts",
+    "software_profiles",
+    "models",
+    "traces",
+    "experiments",
+    "validation",
+]
 
 SUFFIX: dict[Kind, str] = {
     "hardware_profiles": ".yaml",
+    "hardware_parts": ".yaml",
     "software_profiles": ".yaml",
     "models": ".yaml",
     "traces": ".parquet",

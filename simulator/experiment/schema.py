@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from simulator.config.units import BYTES, Bytes, BytesPerSecond, Nanoseconds, parse_bytes, quantity_schema
+from simulator.errors import InputError
 from simulator.experiment.json_schema import Also
 from simulator.experiment.tune import Tune
 from simulator.model.precision import ExpertPrecision, UniformPrecision
@@ -154,6 +155,29 @@ class Runtime(_Strict):
     overhead: OverheadConfig = OverheadConfig()
 
 
+def _machine(value: object) -> object:
+    """Return the text of a machine of parts, which may be given as a mapping."""
+    from simulator.machine.parts import as_text
+
+    if not isinstance(value, dict):
+        return value
+    try:
+        return as_text(value)
+    except InputError as error:
+        raise ValueError(f"{error.where.partition('.')[2]}: {error.what}; {error.hint}") from None
+
+
+def _parts_schema() -> dict[str, Any]:
+    names = ("gpu", "host", "memory", "link", "drive")
+    parts: dict[str, Any] = {name: {"type": "string"} for name in names} | {"gpus": {"const": 1}}
+    return {
+        "type": "object",
+        "properties": parts,
+        "required": ["gpu", "host", "memory"],
+        "additionalProperties": False,
+    }
+
+
 Grid = dict[str, Annotated[list[Any], Field(min_length=1)]]
 
 
@@ -196,7 +220,7 @@ class Experiment(_Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     description: str = ""
     model: str
-    hardware: str
+    hardware: Annotated[str, BeforeValidator(_machine), Also(_parts_schema)]
     software: str | None = None
     trace: str
     training_trace: str | None = None
