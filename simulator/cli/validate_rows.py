@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +55,8 @@ def _validate(
 
 def _show(done: RowsDone) -> None:
     for kind in done.errors:
-        said = f"{kind.rows} rows, median error {kind.median:.0%}, {kind.near:.0%} within 30 %"
+        median = f"median error {kind.median:.0%}" if isfinite(kind.median) else "most refused"
+        said = f"{kind.rows} rows, {median}, {kind.near:.0%} within 30 %"
         print(f"{kind.kind}: {said}" + (f", {kind.refused} refused" if kind.refused else ""))
     if done.ordered:
         print(f"orderings: {sum(pair.agrees for pair in done.ordered)} of {len(done.ordered)} agree")

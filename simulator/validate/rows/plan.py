@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from policies.registry import create
 from simulator.config.faults import Path_
 from simulator.config.yaml_file import Document
 from simulator.errors import InputError
 from simulator.experiment.sweep import RunSpec, expand, put
+from simulator.machine.find import load_machine
+from simulator.machine.software import load_software
+from simulator.model.load import load_model
+from simulator.trace.find import find_trace
 from simulator.validate.rows.load import Sourced
 from simulator.validate.rows.routing import draw_routing, find_routing
 from simulator.validate.rows.schema import Settings
 
 ROUTING = "routing"
+NAMED: dict[str, Callable[[str], object]] = {
+    "model": cache(load_model),
+    "hardware": cache(load_machine),
+    "software": cache(load_software),
+    "trace": cache(find_trace),
+}
+"""Keys of an experiment that name a file or a part, and what finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +72,9 @@ class Planner:
                 _place(lines, document.lines, (*place, key), tuple(key.split(".")))
         if ROUTING in data:
             data["trace"] = str(self._trace(data.pop(ROUTING), document, lines))
-        return expand(Document(document.path, data, lines))[0]
+        spec = expand(Document(document.path, data, lines))[0]
+        _check_names(spec, document.path, lines)
+        return spec
 
     def _trace(self, name: object, document: Document, lines: Mapping[Path_, int | str]) -> Path:
         where = f"{document.path}:{lines[(ROUTING,)]}: {ROUTING}"
@@ -74,6 +89,24 @@ class Planner:
         except InputError as error:
             raise InputError(where, f"{error.where}: {error.what}", error.hint) from None
         return self.drawn[path]
+
+
+def _check_names(spec: RunSpec, path: Path, lines: Mapping[Path_, int | str]) -> None:
+    """Refuse a name that nothing has: a slip of the pen is no run that cannot be. Errors: InputError."""
+    experiment = spec.experiment
+    named = [(key, getattr(experiment, key), known) for key, known in NAMED.items()]
+    policies = experiment.policies.model_dump(exclude_none=True)
+    checks = [((key,), partial(known, name)) for key, name, known in named if name and name != "trace"]
+    checks += [
+        (("policies", axis), partial(create, axis.removeprefix("cpu_"), policy))
+        for axis, policy in policies.items()
+    ]
+    for place, check in checks:
+        try:
+            check()
+        except InputError as error:
+            line = f":{lines[place]}" if place in lines else ""
+            raise InputError(f"{path}{line}: {'.'.join(place)}", error.what, error.hint) from None
 
 
 def _replace_routing(data: dict[str, Any], given: Settings) -> None:

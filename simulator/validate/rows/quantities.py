@@ -9,13 +9,14 @@ import numpy as np
 
 from simulator.results.metrics import Value
 
+SHARE = "share"
 QUANTITIES = {
     "decode_tokens_per_second": ("tok/s", "decode speed"),
     "seconds_per_token": ("s", "time per token"),
     "prompt_tokens_per_second": ("tok/s", "prompt speed"),
     "prefill_seconds": ("s", "prompt latency"),
-    "hit_rate": ("share", "hit rate"),
-    "waiting_share": ("share", "share of decoding spent waiting"),
+    "hit_rate": (SHARE, "hit rate"),
+    "waiting_share": (SHARE, "share of decoding spent waiting"),
     "miss_penalty": ("experts", "miss penalty"),
 }
 """By name: the unit, and what pages call it."""

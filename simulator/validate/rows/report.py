@@ -93,7 +93,7 @@ def _disagreement(pair: Pair) -> str:
     simulated = [one.simulated, other.simulated if other else 1]
     said = [" to ".join(_number(value) for value in values) for values in (published, simulated)]
     name = other.sourced.row.id if other else "its other side"
-    return f"| {pair.name} | {one.sourced.row.id} | {name} | {said[0]} | {said[1]} |"
+    return f"| {_cell(pair.name)} | {one.sourced.row.id} | {name} | {said[0]} | {said[1]} |"
 
 
 def _share(part: int, whole: int) -> str:
@@ -135,7 +135,7 @@ def _sources(judged: Sequence[Judged]) -> list[str]:
     for rows in files.values():
         file = rows[0].sourced.file
         where = f", {file.source.where}" if file.source.where else ""
-        lines += [f"### {file.source.title}\n", f"<{file.source.address}>{where}.", ""]
+        lines += [f"### {_cell(file.source.title)}\n", f"<{file.source.address}>{where}.", ""]
         lines += [file.notes, ""] if file.notes else []
         lines += [f"Assumed throughout: {'; '.join(file.assumed)}.", ""] if file.assumed else []
         lines += [f"- {_said(one)}" for one in rows]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from simulator.errors import did_you_mean
 from simulator.experiment.points import NOT_SWEPT
-from simulator.validate.rows.quantities import QUANTITIES, RATIO
+from simulator.validate.rows.quantities import QUANTITIES, RATIO, SHARE
 
 Settings = dict[str, Any]
 """Keys of an experiment, dotted or not, with their values, as ``--set`` has them; ``routing`` is one more."""
@@ -77,6 +77,8 @@ class Row(_Strict):
         if self.unit != unit:
             what = f"a ratio of {self.quantity}" if self.over else self.quantity
             raise ValueError(f"unit {self.unit} for {what}; it is in {unit}")
+        if self.unit == SHARE and self.value > 1:
+            raise ValueError(f"value {self.value:g} is no share; 0.887 for 88.7 %")
         return self
 
     @property
@@ -93,6 +95,12 @@ class RowFile(_Strict):
     notes: str = ""
     assumed: tuple[str, ...] = ()
     common: Settings = {}
-    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    rows: tuple[Row, ...]
 
     _is_setting = field_validator("common")(_settings)
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> RowFile:
+        if not self.rows:
+            raise ValueError("rows is empty; one row or more")
+        return self

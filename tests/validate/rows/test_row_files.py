@@ -42,6 +42,18 @@ def fault(path: Path) -> str:
         ({"set": {"memory.gpu_cache": "1 GiB"}}, 20, "memory.gpu_cache: unknown key"),
         ({"set": {"workload": {"batch_size": 0}}}, 21, "workload.batch_size: input should be greater than 0"),
         ({"set": {"routing": "nobody"}}, 20, "routing: nobody: unknown routing"),
+        ({"set": {"hardware": "nowhere"}}, 20, "hardware: unknown hardware profile"),
+        ({"set": {"software": "nothing"}}, 20, "software: unknown software profile"),
+        (
+            {"set": {"policies.eviction": "lruu"}},
+            20,
+            "policies.eviction: unknown policy 'lruu'; did you mean 'lru'?",
+        ),
+        (
+            {"quantity": "hit_rate", "unit": "share", "value": 88.7},
+            14,
+            "value 88.7 is no share; 0.887 for 88.7 %",
+        ),
     ],
 )
 def test_a_fault_is_one_line_with_its_place(
