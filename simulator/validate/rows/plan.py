@@ -94,19 +94,18 @@ class Planner:
 def _check_names(spec: RunSpec, path: Path, lines: Mapping[Path_, int | str]) -> None:
     """Refuse a name that nothing has: a slip of the pen is no run that cannot be. Errors: InputError."""
     experiment = spec.experiment
-    named = [(key, getattr(experiment, key), known) for key, known in NAMED.items()]
-    policies = experiment.policies.model_dump(exclude_none=True)
-    checks = [((key,), partial(known, name)) for key, name, known in named if name and name != "trace"]
-    checks += [
-        (("policies", axis), partial(create, axis.removeprefix("cpu_"), policy))
-        for axis, policy in policies.items()
-    ]
-    for place, check in checks:
+    checks: dict[Path_, Callable[[], object]] = {}
+    for key, known in NAMED.items():
+        if (name := getattr(experiment, key)) and (key, name) != ("model", "trace"):
+            checks[key,] = partial(known, name)
+    for axis, policy in experiment.policies.model_dump(exclude_none=True).items():
+        checks["policies", axis] = partial(create, axis.removeprefix("cpu_"), policy)
+    for place, check in checks.items():
         try:
             check()
         except InputError as error:
             line = f":{lines[place]}" if place in lines else ""
-            raise InputError(f"{path}{line}: {'.'.join(place)}", error.what, error.hint) from None
+            raise InputError(f"{path}{line}: {'.'.join(map(str, place))}", error.what, error.hint) from None
 
 
 def _replace_routing(data: dict[str, Any], given: Settings) -> None:
