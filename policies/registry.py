@@ -142,7 +142,8 @@ def check_needs(policy: Policy, trace: Trace, trace_name: str) -> None:
     if lacks:
         needs, lacking = ", ".join(sorted(policy.needs)), ", ".join(lacks)
         fault = f"the policy {named(policy)} needs {needs}"
-        raise InputError(trace_name, fault, f"the trace has no {lacking}")
+        way_out = "; moesim trace weigh gives it assumed ones" if "gate_weights" in lacks else ""
+        raise InputError(trace_name, fault, f"the trace has no {lacking}{way_out}")
     policy.check(trace)
 
 

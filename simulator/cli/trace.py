@@ -182,6 +182,26 @@ def merge(
 
 
 @app.command()
+def weigh(
+    trace: TracePath,
+    out: OutPath,
+    like: Annotated[str, typer.Option(metavar="TRACE", help="a trace with gate weights, of a like model")],
+    force: Force = False,
+) -> None:
+    """Give a trace without gate weights assumed ones: by rank, as another trace has them in the mean."""
+    from simulator.trace.edit import write_chunks
+    from simulator.trace.find import find_trace
+    from simulator.trace.stream import read_chunks
+    from simulator.trace.weigh import weighed, weights_by_rank
+
+    check_target(out, [trace], force=force)
+    source = find_trace(like)
+    weights, kind, _ = weights_by_rank(read_chunks(source), str(source))
+    print(f"{out}: {write_chunks(weighed(_chunks(trace), weights, kind, source.stem), out)} tokens")
+    print(f"assumed weights by rank: {', '.join(f'{weight:.3f}' for weight in weights)}")
+
+
+@app.command()
 def anonymise(
     trace: TracePath,
     out: OutPath,

@@ -95,6 +95,8 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
     metrics = summarise(outcome)
     policies = (run.partition, *simulation.policies)
     assumed = [fact for policy in policies for fact in checked.assumptions(policy)]
+    if (stand_in := inputs.trace.header.assumed_weights) is not None:
+        assumed.append(f"trace: gate weights by rank, means of {stand_in}")
     assumed += [f"model: {fact}" for fact in getattr(inputs.model, "assumed", ())]
     foreknowing = _foreknowing(run, policies)
     warnings = [*_foreknown(inputs, foreknowing), *_skipped(metrics), *_warnings(inputs, run)]

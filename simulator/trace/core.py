@@ -25,7 +25,8 @@ class TraceHeader(BaseModel):
     ``expert_bytes`` and ``dense_bytes`` have one entry a MoE layer, in the precision that was
     recorded. ``weights`` says how the gate weights are stored: over all experts (``softmax``),
     over the chosen k (``renormalised``), or unnormalised (``sigmoid``). ``expert_tensor_bytes``
-    divides each of ``expert_bytes`` among the expert's tensors.
+    divides each of ``expert_bytes`` among the expert's tensors. ``assumed_weights`` names the trace whose
+    mean weights stand in for those that were not recorded.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +39,7 @@ class TraceHeader(BaseModel):
     moe_layers: tuple[int, ...]
     n_model_layers: Positive
     weights: Literal["softmax", "renormalised", "sigmoid", "none"] = "none"
+    assumed_weights: str | None = None
     expert_bytes: tuple[Positive, ...] | None = None
     expert_tensor_bytes: tuple[tuple[Positive, ...], ...] | None = None
     dense_bytes: tuple[Positive, ...] | None = None

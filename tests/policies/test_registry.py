@@ -202,7 +202,8 @@ def test_a_trace_that_cannot_feed_a_policy_is_refused():
     with pytest.raises(InputError) as error:
         check_needs(create("precision", "hobbit"), trace([[[0, 1]]]), "t.parquet")
     assert str(error.value) == (
-        "t.parquet: the policy hobbit (precision) needs gate_weights; the trace has no gate_weights"
+        "t.parquet: the policy hobbit (precision) needs gate_weights; the trace has no gate_weights; "
+        "moesim trace weigh gives it assumed ones"
     )
     with pytest.raises(InputError) as error:
         check_needs(Demanding(), trace([[[0, 1]]]), "t")
