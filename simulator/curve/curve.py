@@ -16,7 +16,7 @@ from policies.base import Context, Eviction
 from policies.registry import check_needs, create
 from simulator.curve.events import Events, events_of
 from simulator.curve.kernel import LRU, POLICIES, play
-from simulator.curve.stack import distances, hits_at
+from simulator.curve.stack import distances, in_order
 from simulator.engine import checked
 from simulator.engine.future import KnownFuture
 from simulator.engine.replay import Replay
@@ -130,11 +130,13 @@ def _by_stack(asked: Asked, events: Events, pools: Sequence[Pools]) -> Iterator[
     found = distances(events.keys, events.starts, of_layer, events.n_layers, n_keys, len(pools[0]))
     pool = of_layer[events.keys // events.n_experts]
     decode = np.repeat(events.decode, np.diff(events.starts))
-    parts = [(found[pool == p], found[(pool == p) & decode]) for p in range(len(pools[0]))]
+    parts = [
+        (in_order(found[pool == p]), in_order(found[(pool == p) & decode])) for p in range(len(pools[0]))
+    ]
     for one in pools:
-        slots = [np.array([capacity // size]) for capacity, _ in one]
-        hits = sum(int(hits_at(every, n)[0]) for (every, _), n in zip(parts, slots, strict=True))
-        hits_decode = sum(int(hits_at(some, n)[0]) for (_, some), n in zip(parts, slots, strict=True))
+        slots = [capacity // size for capacity, _ in one]
+        hits = sum(int(every.searchsorted(n)) for (every, _), n in zip(parts, slots, strict=True))
+        hits_decode = sum(int(some.searchsorted(n)) for (_, some), n in zip(parts, slots, strict=True))
         yield hits, hits_decode, (len(found) - hits) * size, "stack"
 
 

@@ -64,7 +64,6 @@ def distances(keys: Any, starts: Any, pool_of_layer: Any, n_layers: int, n_keys:
     return found
 
 
-def hits_at(found: npt.NDArray[np.int64], slots: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return how many lookups [n] hit at each number of slots [m]: those with a distance below it."""
-    used = np.sort(found[found >= 0])
-    return np.searchsorted(used, slots, side="left").astype(np.int64)
+def in_order(found: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the distances of lookups whose key was used before, ascending; those below the slots hit."""
+    return np.sort(found[found >= 0])

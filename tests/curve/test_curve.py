@@ -177,7 +177,7 @@ def test_the_command_writes_csv_json_and_a_figure(tmp_path: Path) -> None:
     words = ("curve", "olmoe-mini", "--policies", "lru,belady", "--capacities", "10%,25%")
     done = command(tmp_path, *words, "-o", "c.csv", "--figure", "c.png")
     assert done.returncode == 0, done.stderr
-    rows = [*csv.DictReader((tmp_path / "c.csv").open())]
+    rows = [*csv.DictReader((tmp_path / "c.csv").read_text().splitlines())]
     assert [*rows[0]] == [*Point.__dataclass_fields__]
     assert (tmp_path / "c.png").stat().st_size > 5000
     printed = json.loads(command(tmp_path, *words, "--json").stdout)
