@@ -58,6 +58,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "frequency-distance": "policies.eviction.edgemoe:FrequencyDistance",
         "activation-aware": "policies.eviction.activation_aware:ActivationAware",
         "pinned": "policies.eviction.pinned:Pinned",
+        "slru": "policies.eviction.slru:SLRU",
+        "2q": "policies.eviction.two_queue:TwoQueue",
+        "arc": "policies.eviction.arc:ARC",
+        "sieve": "policies.eviction.sieve:Sieve",
+        "s3-fifo": "policies.eviction.s3_fifo:S3FIFO",
+        "lirs": "policies.eviction.lirs:LIRS",
+        "w-tinylfu": "policies.eviction.w_tinylfu:WTinyLFU",
     },
     "admission": {
         "always": "policies.admission.always:Always",
