@@ -37,6 +37,7 @@ FOLDERS = (
     "benchmarks",
     "traces",
     "models",
+    "hardware_parts",
     "hardware_profiles",
     "experiments",
     "tests",
