@@ -37,7 +37,6 @@ FOLDERS = (
     "benchmarks",
     "traces",
     "models",
-    "hardware_parts",
     "hardware_profiles",
     "experiments",
     "tests",
