@@ -65,6 +65,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "s3-fifo": "policies.eviction.s3_fifo:S3FIFO",
         "lirs": "policies.eviction.lirs:LIRS",
         "w-tinylfu": "policies.eviction.w_tinylfu:WTinyLFU",
+        "prompts-pass-by": "policies.eviction.prompts_pass_by:PromptsPassBy",
     },
     "admission": {
         "always": "policies.admission.always:Always",
@@ -85,6 +86,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "popularity": "policies.prefetch.popularity:Popularity",
         "previous-token": "policies.prefetch.previous_token:PreviousToken",
         "whole-layer": "policies.prefetch.whole_layer:WholeLayer",
+        "uploads": "policies.prefetch.uploads:Uploads",
     },
     "precision": {
         "fixed": "policies.precision.fixed:Fixed",
@@ -95,6 +97,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "fetch": "policies.placement.fetch:Fetch",
         "cpu": "policies.placement.cpu:Cpu",
         "fiddler": "policies.placement.fiddler:Fiddler",
+        "fetch-share": "policies.placement.fetch_share:FetchShare",
+        "least-weighty": "policies.placement.least_weighty:LeastWeighty",
     },
     "routing": {
         "as-recorded": "policies.routing.as_recorded:AsRecorded",

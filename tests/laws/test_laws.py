@@ -34,7 +34,10 @@ WHOLE = os.environ.get("MOESIM_LAWS") == "all"
 NEEDS_CPU = ("has no CPU beside a GPU", "exclusive needs a link gpu_to_cpu")
 
 # Systems for which a law does not hold, each explained in docs/background/laws.md.
-COMPUTE_IN_DRAM = {"fiddler", "hobbit-cpu", "llama-cpp-n-cpu-moe", "static-cpu-experts"}
+COMPUTE_IN_DRAM = {
+    "exllamav3-stream", "fiddler", "freetoken-hybrid", "hobbit-cpu",
+    "llama-cpp-moe-cache", "llama-cpp-n-cpu-moe", "static-cpu-experts",
+}  # fmt: skip
 DECIDE_ALONE = {"fiddler"}
 ORDER_BY_ID = {"deepspeed-inference"}
 COUNTS_TIE = {"edgemoe", "fiddler", "hobbit", "hobbit-cpu", "moe-apex", "moe-infinity", "static-cpu-experts"}
