@@ -153,7 +153,7 @@ def run_engine(
             f"stall_{n}": ns for n, ns in zip(names, r.stall_ns, strict=True)
         }
         busy = dict(zip(names, r.busy_ns, strict=True)) | {"cpu": r.busy_cpu_ns}
-        results.append(PassResult(r.start_ns, r.end_ns, _without_zeros(labels), _without_zeros(busy)))
+        results.append(PassResult(r.start_ns, r.end_ns, without_zeros(labels), without_zeros(busy)))
     if merge:  # the merged path keeps counts by pass only
         hits = [r.hits for r in records]
         fetched = [r.fetched for r in records]
@@ -177,5 +177,5 @@ def run_engine(
     )
 
 
-def _without_zeros(of: dict[str, int]) -> dict[str, int]:
+def without_zeros(of: dict[str, int]) -> dict[str, int]:
     return {name: n for name, n in of.items() if n}
