@@ -100,7 +100,7 @@ class Carrier:
 
     def chunk_moved(self, job: Job, mark: int) -> None:
         """A job reached a chunk boundary: on a first hop, the chunk is queued on the second (§7)."""
-        if job.reads_ahead and not job.link.plan.copy_bytes_per_s:
+        if job.reads_ahead:
             self._forward(job, mark)
         self.look()
 

@@ -182,8 +182,8 @@ class Lane:
     def _next_mark(self, job: Job) -> int:
         """Return the bytes at the next boundary at which somebody may act, or at the end."""
         plan = self.link.plan
-        acts = job.transfer.speculative or (job.reads_ahead and not plan.copy_bytes_per_s)
-        if not plan.chunk_bytes or not acts:
+        whole = job.reads_ahead and plan.copy_bytes_per_s  # no chunks on a first hop that copies (§7)
+        if not plan.chunk_bytes or whole or not (job.transfer.speculative or job.reads_ahead):
             return job.n_bytes
         return min(job.n_bytes, (self.mark // plan.chunk_bytes + 1) * plan.chunk_bytes)
 

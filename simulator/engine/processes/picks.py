@@ -15,44 +15,65 @@ class Picks:
 
     def __init__(self, links: Sequence[Link], carrier: Carrier, speculation: Speculation) -> None:
         self.links, self.carrier, self.speculation = links, carrier, speculation
+        self.changed = False
 
     def pick(self) -> None:
         """Let every link pick, link by link, again and again until nothing changes (§1)."""
-        while any([self._pick(link) for link in self.links]):
-            pass
+        self.changed = True
+        while self.changed:
+            self.changed = False
+            for link in self.links:
+                self._leave(link)
+                self._go_on(link)
+                self._start(link)
 
     def _leave(self, link: Link) -> None:
         """Take jobs off lanes at boundaries: cancelled ones, then those that give way to demand (§5)."""
         for lane in link.lanes:
-            if lane.phase is Phase.BOUNDARY and _is_stopped(lane.job):
+            if lane.phase is Phase.BOUNDARY and lane.job is not None and _is_stopped(lane.job):
                 lane.leave()
+                self.changed = True
         for lane in link.lanes:
             if lane.phase is Phase.BOUNDARY and self._gives_way(lane):
-                link.put(lane.leave())
+                job = lane.leave()
+                self.changed = True
+                if job.transfer.fate is Fate.STOPPED:  # a chunk that is on no lane any more (§7)
+                    self.carrier.free_slot(job)
+                else:
+                    link.put(job)
 
     def _gives_way(self, lane: Lane) -> bool:
         """Return whether a speculative job at a boundary leaves its lane to a demand job (§5)."""
         link, job = lane.link, lane.job
         assert job is not None
         preempts = link.plan.preemption == "chunk" and job.transfer.speculative
-        return preempts and len(link.demand) > link.idle()
+        return preempts and self._could_start(link) > link.idle()
 
-    def _pick(self, link: Link) -> bool:
-        """Have lanes at boundaries left, go on, or pause; then have idle ones take jobs; each in order."""
-        self._leave(link)
-        changed = False
+    def _could_start(self, link: Link) -> int:
+        """Return how many demand jobs wait that have, or could get, the slots that they need (§5)."""
+        slots = self.carrier.staging.free
+        for n, job in enumerate(link.demand):
+            slots -= self._needs_slot(job)
+            if slots < 0:
+                return n
+        return len(link.demand)
+
+    def _go_on(self, link: Link) -> None:
+        """Have lanes at boundaries go on, or pause where there is no slot (§7)."""
         for lane in link.lanes:
             if lane.phase in {Phase.BOUNDARY, Phase.PAUSED} and lane.job is not None:
                 if self._has_slot(lane.job):
                     lane.go_on()
-                    changed = True
+                    self.changed = True
                 elif lane.phase is Phase.BOUNDARY:
                     lane.pause()
+
+    def _start(self, link: Link) -> None:
+        """Have idle lanes take jobs, lowest first (§1.3)."""
         for lane in link.lanes:
             if lane.job is None and (job := self._next(lane)) is not None:
                 lane.give(job, self._latency_ns(lane, job))
-                changed = True
-        return changed
+                self.changed = True
 
     def _next(self, lane: Lane) -> Job | None:
         """Take the first job that may start out of the queues: demand before speculative (§5)."""
@@ -88,17 +109,22 @@ class Picks:
                     if not speculation.may_read_ahead():
                         return False
                     if not speculation.read(transfer):
+                        self.changed = True
                         return None
             elif not transfer.kept and not speculation.start(transfer):
+                self.changed = True
                 return None
         return self._has_slot(job)
 
     def _has_slot(self, job: Job) -> bool:
         """Return whether a chunk has its slot of host staging, or gets one now, or needs none (§7)."""
-        if job.reads_ahead and job.transfer.staged and not job.slot:
+        if self._needs_slot(job):
             job.slot = self.carrier.staging.take(speculative=job.transfer.speculative)
             return job.slot
         return True
+
+    def _needs_slot(self, job: Job) -> bool:
+        return job.reads_ahead and job.transfer.staged and not job.slot
 
     def _latency_ns(self, lane: Lane, job: Job) -> int:
         """Return the latency that a job pays: none where a lane goes on with a piece (§7)."""
@@ -113,6 +139,6 @@ class Picks:
         return 0 if goes_on else lane.link.plan.latency_ns
 
 
-def _is_stopped(job: Job | None) -> bool:
+def _is_stopped(job: Job) -> bool:
     """Return whether a job leaves at the next boundary; a chunk on its second hop finishes (§7)."""
-    return job is not None and job.transfer.fate is Fate.STOPPED and not job.second_hop
+    return job.transfer.fate is Fate.STOPPED and not job.second_hop

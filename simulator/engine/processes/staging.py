@@ -16,6 +16,11 @@ class Staging:
         self.speculative = 0
         self.freed = freed
 
+    @property
+    def free(self) -> int:
+        """Slots that nobody holds."""
+        return int(self.slots.level)
+
     def take(self, *, speculative: bool) -> bool:
         """Take a slot if there is one for this class; return whether there was."""
         if not self.slots.level or (speculative and self.speculative == self.for_speculation):
