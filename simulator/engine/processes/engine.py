@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from policies.base import Policy
+from simulator.engine.answer import Answer
 from simulator.engine.demand import Pass, Record
 from simulator.engine.plan import MachinePlan, RuntimePlan
 from simulator.engine.processes import clock as order
@@ -72,6 +73,25 @@ class Engine:
         """Play passes; return the time at which the last one ended."""
         self.clock.run(self.clock.process(stream(self.main, passes, self._begins, self.keep)))
         return int(self.clock.now)
+
+    def close(self) -> Answer:
+        """End the run, after its last pass; return what it answers (§5, §10)."""
+        wasted = self.speculation.close()
+        ends = self.speculation.ends
+        return Answer(
+            link_bytes={link.plan.name: link.moved_bytes for link in self.links},
+            peak_bytes={tier.name: tier.peak for tier in self.tiers},
+            started=ends.started,
+            useful=ends.useful,
+            unused=ends.unused,
+            cancelled=ends.cancelled,
+            dropped=ends.dropped,
+            wasted_bytes=wasted,
+        )
+
+    def resident_steps(self, end_step: int) -> dict[int, int]:
+        """Return for how many layer steps each key was resident in tier 0, without zeros (§10)."""
+        return self.tiers[0].resident_steps(end_step)
 
     def _begins(self, p: Pass) -> None:
         """Begin a pass: policies forget the sequence before, pools follow the KV cache (§3)."""

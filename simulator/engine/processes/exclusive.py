@@ -46,4 +46,3 @@ class Exclusive:
     def queue(self, back: Transfer) -> None:
         """Queue a write-back: a demand job on the link down."""
         self.carrier.send_prepared(back, self.carrier.top.size_of(back.key), self.carrier.down)
-

@@ -97,7 +97,9 @@ class Experts:
 
     def _ready(self, keys: Iterable[int], stage: int) -> list[int]:
         """Return which keys are ready for a stage: hits in the order of D, then in the order of landing."""
-        found = [(place, i, key) for i, key in enumerate(keys) if (place := self._landed(key, stage)) is not None]
+        found = [
+            (place, i, key) for i, key in enumerate(keys) if (place := self._landed(key, stage)) is not None
+        ]
         return [key for _, _, key in sorted(found)]
 
     def _landed(self, key: int, stage: int) -> int | None:

@@ -118,9 +118,7 @@ class Main:
         """Return what the host's books of an event take (§11, "Books")."""
         plan = self.host.plan
         misses = len(step.fetched) + len(step.cpu)
-        return (
-            plan.lookup_ns * len(step.event.keys) + plan.miss_ns * misses + plan.evict_ns * step.evictions
-        )
+        return plan.lookup_ns * len(step.event.keys) + plan.miss_ns * misses + plan.evict_ns * step.evictions
 
     def _queue(self, step: Step, experts: Experts, last_layer: int) -> Process:
         """Queue what the event decided, in the order of §4.7, as the host's calls end (§11)."""

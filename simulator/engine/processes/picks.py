@@ -96,7 +96,12 @@ class Picks:
         """Without preemption, a lane that ends a speculative chunk goes on with its piece (§7, "Hop 2")."""
         last = lane.last
         now = int(lane.clock.now)
-        if last is None or not last.second_hop or lane.ended_ns != now or lane.link.plan.preemption == "chunk":
+        if (
+            last is None
+            or not last.second_hop
+            or lane.ended_ns != now
+            or lane.link.plan.preemption == "chunk"
+        ):
             return None
         return next((job for job in lane.link.speculative if job.piece is last.piece), None)
 

@@ -157,9 +157,7 @@ class Tier(Container[int]):
                 return
             yield victim
 
-    def victims_last_shielded(
-        self, pool: Pool, n_bytes: int, shields: Collection[int]
-    ) -> Iterator[int]:
+    def victims_last_shielded(self, pool: Pool, n_bytes: int, shields: Collection[int]) -> Iterator[int]:
         """Name victims for a demand: shielded keys may go too, if nobody else can."""
         while pool.free < n_bytes:
             victim = next(self.victims(pool, n_bytes, shields), None)
