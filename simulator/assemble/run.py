@@ -38,7 +38,6 @@ from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parts import fixed, read_only, shared_sequences, spans, take
 from simulator.trace.sizes import TraceModel
 
-
 P = TypeVar("P")
 
 

@@ -39,7 +39,7 @@ class Engine:
     ) -> None:
         clock = self.clock = Clock()
         self.tiers, self.keep, self.resize, self.policies = tiers, keep, resize, list(bound)
-        rates = Rates(clock, machine.dram_bytes_per_s)
+        rates = self.rates = Rates(clock, machine.dram_bytes_per_s)
         carrier = self.carrier = Carrier(runtime, tiers)
         self.links: list[Link] = []
         priority = order.LANES

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import simpy
 
 from simulator.engine.plan import NS_PER_S, ceil_div
-from simulator.engine.processes.clock import Alarm, Clock, Once
 from simulator.engine.processes import clock as order
+from simulator.engine.processes.clock import Alarm, Clock, Once
 
 
 class Flow:
