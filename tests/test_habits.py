@@ -127,7 +127,7 @@ def test_ci_measures_some_tests_and_runs_all() -> None:
     measured = re.findall(r"^measured=\$\((.*)\)$", script, re.MULTILINE)[0]
     bash = str(shutil.which("bash"))
     listed = subprocess.run([bash, "-c", measured], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "tests/engine/test_equals_reference.py" in listed.stdout.split()
+    assert "tests/engine/test_engines_agree.py" in listed.stdout.split()
     given = re.findall(r"^make test .*TESTS=\"(.*)\"$", script, re.MULTILINE)
     assert given == [
         "$(printf -- '--ignore=%s ' $measured)",

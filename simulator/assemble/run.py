@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, pairwise
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from simulator.assemble.costs import Costs, ModelCosts, TraceCosts
 from simulator.assemble.limits import check_limits
 from simulator.assemble.memory import Tenants
 from simulator.assemble.workload import Workload, batches
-from simulator.engine import checked
+from simulator.engine import checked, processes
 from simulator.engine.decide import PolicySet
 from simulator.engine.demand import Pass, Record
 from simulator.engine.future import KnownFuture
@@ -37,6 +38,21 @@ from simulator.model.spec import ModelSpec
 from simulator.trace.core import Trace, TraceHeader
 from simulator.trace.parts import fixed, read_only, shared_sequences, spans, take
 from simulator.trace.sizes import TraceModel
+
+P = TypeVar("P")
+
+
+class Preloaded(Protocol):
+    """A tier of any engine, as it is put together."""
+
+    def preload(self, layers_of_pools: Sequence[Sequence[int]], versions: Sequence[int]) -> None:
+        """Fill the pools with what their policies start with."""
+
+    def resize(self, pool: Any, capacity: int) -> None:
+        """Change a pool's capacity."""
+
+
+T = TypeVar("T", bound=Preloaded)
 
 
 @dataclass(slots=True)
@@ -270,6 +286,24 @@ class Run:
 
     def simulation(self, keep: Callable[[Pass, Record], None], *, merge: bool = True) -> Simulation:
         """Return the simulation; ``merge`` allows the speed hack where it applies."""
+        parts = self._parts(Pool, Tier)
+        chosen = PolicySet(**self.policies)  # type: ignore[arg-type]
+        player = wire(self.machine, self.runtime, parts.tiers, chosen, self.costs, self.n_versions)
+        merged = None
+        if merge and MergedPlayer.applies(player, self.machine, self.runtime, self.n_versions):
+            merged = MergedPlayer(player, self.machine, list(self.layer_bytes))
+        return Simulation(player, merged, parts.bound, keep, parts.resize)
+
+    def processes(self, keep: Callable[[Pass, Record], None]) -> processes.Engine:
+        """Return the SimPy model, with the same answers."""
+        parts = self._parts(processes.Pool, processes.Tier)
+        chosen = PolicySet(**self.policies)  # type: ignore[arg-type]
+        return processes.Engine(
+            self.machine, self.runtime, parts.tiers, chosen, self.costs, parts.bound, keep, parts.resize
+        )
+
+    def _parts(self, pool_of: Callable[[int, Eviction], P], tier_of: Callable[..., T]) -> Parts[T]:
+        """Return tiers of an engine's kind, their pools preloaded, and every policy, bound."""
         if "future" in self.needs and self.future is None:
             self.future = KnownFuture(self.events())
         context = self.context()
@@ -281,8 +315,8 @@ class Run:
         def size_of(key: int) -> int:
             return sizes[key % n][key // stride]
 
-        tiers: list[Tier] = []
-        told: list[list[tuple[Pool, list[int], tuple[int, ...]]]] = []
+        tiers: list[T] = []
+        told: list[list[tuple[P, list[int], tuple[int, ...]]]] = []
         bound: list[Policy] = list(self.policies.values())
         for i, name in enumerate(self.tiers[:-1]):
             pools = []
@@ -290,8 +324,8 @@ class Run:
                 for part, versions in self._by_version(i, capacity):
                     eviction = self._new_eviction(i)
                     bound.append(eviction)
-                    pools.append((Pool(part, eviction), layers, versions))
-            tiers.append(Tier(name, pools, size_of, stride, n))
+                    pools.append((pool_of(part, eviction), layers, versions))
+            tiers.append(tier_of(name, pools, size_of, stride, n))
             told.append(pools)
         for i, policy in enumerate(bound):
             policy.bind(as_read_by(policy, replace(context, seed=seed + i)))  # pools draw independently
@@ -300,20 +334,23 @@ class Run:
             tier.preload(
                 [layers for _, layers, _ in pools], [min(versions, default=0) for _, _, versions in pools]
             )
-        top = tiers[0]
-        chosen = PolicySet(**self.policies)  # type: ignore[arg-type]
-        player = wire(self.machine, self.runtime, tiers, chosen, self.costs, n)
-        merged = None
-        if merge and MergedPlayer.applies(player, self.machine, self.runtime, n):
-            merged = MergedPlayer(player, self.machine, list(self.layer_bytes))
 
         def resize(capacity: int) -> None:
             found = checked.pools(self.partition, capacity, self.layer_bytes, [p[1] for p in self.pools(0)])
             shares = [part for share, _ in found for part, _ in self._by_version(0, share)]
-            for pool, part in zip(top.pools, shares, strict=True):
-                top.resize(pool, part)
+            for (pool, _, _), part in zip(told[0], shares, strict=True):
+                tiers[0].resize(pool, part)
 
-        return Simulation(player, merged, bound, keep, resize)
+        return Parts(tiers, bound, resize)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Generic[T]):
+    """What an engine is made of: its tiers, all policies, and what changes tier 0's capacity."""
+
+    tiers: list[T]
+    bound: list[Policy]
+    resize: Callable[[int], None]
 
 
 def _costs(inputs: Inputs, code: Code) -> Costs:

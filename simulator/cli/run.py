@@ -33,6 +33,13 @@ class Where(StrEnum):
     DASK = "dask"
 
 
+class Played(StrEnum):
+    """Which engine plays."""
+
+    AUTO = "auto"
+    SIMPY = "simpy"
+
+
 def run(
     experiment: Experiment,
     set_: Sets = None,
@@ -49,6 +56,9 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="replace another run's results, or an unfinished sweep")
     ] = False,
+    engine: Annotated[
+        Played, typer.Option(help="who plays: the SimPy model of docs/timing.md, or the fastest that can")
+    ] = Played.AUTO,
     backend: Annotated[Where, typer.Option(help="local processes, or a Dask cluster")] = Where.LOCAL,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="of the Dask scheduler, such as tcp://host:8786")
@@ -67,6 +77,7 @@ def run(
         force=force,
         resume=resume,
         keep_going=keep_going,
+        engine=engine.value,
         backend=Backend(backend.value, jobs or cpu_count(), scheduler),
         command=["moesim", *sys.argv[1:]],
     )

@@ -8,6 +8,7 @@ from typing import Any
 import simpy
 
 from policies.base import Policy
+from simulator.engine.answer import Answer
 from simulator.engine.demand import Pass, Record
 from simulator.engine.merged import MergedPlayer
 from simulator.engine.player import Player
@@ -39,6 +40,26 @@ class Simulation:
         env = simpy.Environment()
         env.run(env.process(self._stream(env, passes)))
         return int(env.now)
+
+    def close(self) -> Answer:
+        """End the run, after its last pass; return what it answers."""
+        loader = self.player.loader
+        wasted = loader.speculation.close()
+        books = loader.speculation.books
+        return Answer(
+            link_bytes={link.plan.name: link.moved_bytes for link in loader.fabric.links},
+            peak_bytes={tier.name: tier.peak for tier in (loader.top, loader.host) if tier is not None},
+            started=books.started,
+            useful=books.useful,
+            unused=books.unused,
+            cancelled=books.cancelled,
+            dropped=books.dropped,
+            wasted_bytes=wasted,
+        )
+
+    def resident_steps(self, end_step: int) -> dict[int, int]:
+        """Return for how many layer steps each key was resident in tier 0, without zeros."""
+        return self.player.loader.top.resident_steps(end_step)
 
     def _stream(self, env: simpy.Environment, passes: Iterable[Pass]) -> Generator[simpy.Event, Any, None]:
         play = self.player.play if self.merged is None else self.merged.play

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from simulator.config.paths import anchored, key_of, short_paths, shown
 from simulator.config.yaml_file import Document, parse_yaml, validate_mapping
+from simulator.engine.answer import EngineName
 from simulator.errors import InputError
 from simulator.experiment.extends import inherit
 from simulator.experiment.points import NOT_SWEPT, first_point, points
@@ -30,6 +31,7 @@ class RunSpec:
 
     The experiment has paths, all absolute; ``swept`` has names of files.
     ``where`` is the file, and the place in its sweep, to blame for what is wrong with this run.
+    ``engine`` plays it; it decides nothing about the results.
     """
 
     index: int
@@ -37,6 +39,7 @@ class RunSpec:
     seed: int
     swept: Mapping[str, Any]
     where: str
+    engine: EngineName = "auto"
 
     def digest(self) -> str:
         """Return a hash of everything that the experiment file decides about this run, wherever files lie."""

@@ -14,13 +14,18 @@ from typing import Any
 
 import simulator
 from simulator import __version__
+from simulator.engine.answer import EngineName
 from simulator.results.summary import RunResult
 
 PACKAGES = ("simpy", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib")
 
 
 def provenance(
-    config_sha256: str, runs: Sequence[RunResult], command: Sequence[str], started: datetime
+    config_sha256: str,
+    runs: Sequence[RunResult],
+    command: Sequence[str],
+    started: datetime,
+    engine: EngineName = "auto",
 ) -> dict[str, Any]:
     """Return the manifest: what ran, on what, from which files."""
     return {
@@ -31,7 +36,7 @@ def provenance(
         "inputs": sorted({f"{name}: {digest}" for run in runs for name, digest in run.inputs.items()}),
         "seeds": sorted({int(str(run.identity["seed"])) for run in runs}),
         "runs": len(runs),
-        "engine": "simpy",
+        "engine": "player" if engine == "auto" else engine,
         "command": list(command),
         "started_utc": started.isoformat(timespec="seconds"),
         "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),

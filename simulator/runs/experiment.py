@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from simulator.config.paths import relative_to, short_names
 from simulator.config.yaml_file import Document, find_named, read_yaml
+from simulator.engine.answer import EngineName
 from simulator.errors import InputError, did_you_mean
 from simulator.experiment.sweep import RunSpec, expand
 from simulator.results.files import read_summary_rows, write_results
@@ -58,6 +59,7 @@ class HowToRun:
     resume: bool = False
     keep_going: bool = False
     backend: Backend = field(default_factory=Backend)
+    engine: EngineName = "auto"
     command: Sequence[str] = ()
 
 
@@ -80,7 +82,7 @@ def run_experiment(
     started = datetime.now(UTC)
     refused: list[InputError] | None = [] if how.keep_going else None
     document = source if isinstance(source, Document) else read_yaml(find_named("experiments", source))
-    specs = expand(document, sets, refused)
+    specs = [replace(spec, engine=how.engine) for spec in expand(document, sets, refused)]
     figures = tuple(dict.fromkeys(name for spec in specs for name in spec.experiment.figures))
     _check_figures(specs[0].where, figures)
     target = out or Path("results") / specs[0].experiment.name
@@ -105,7 +107,8 @@ def run_experiment(
             _fill_in(runs)
             with fresh_folder(target, store.folder) as folder:
                 tables = [store.tables(run.digest) for run, _ in there]
-                write_results(folder, runs, tables, provenance(whole, runs, how.command, started))
+                about = provenance(whole, runs, how.command, started, how.engine)
+                write_results(folder, runs, tables, about)
                 drawn, missing, failed = _draw(folder, figures)
     drawn = [target / figure.relative_to(folder) for figure in drawn]
     warned = [*_said(runs), *_unknown(kept), *missing]

@@ -69,22 +69,21 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
     """Play a run; return its row and its tables."""
     spec, inputs, run = ready.spec, ready.inputs, ready.run
     collector = Collector(tuple(link.name for link in run.machine.links))
-    simulation = run.simulation(_keeper(collector, max(1, len(run.workload)), share))
+    keep = _keeper(collector, max(1, len(run.workload)), share)
+    simulation = run.processes(keep) if spec.engine == "simpy" else run.simulation(keep)
     simulation.run(run.workload)
-    loader = simulation.player.loader
-    wasted = loader.speculation.close()
+    answer = simulation.close()
     belady, kind = library.belady(spec, run)
-    books = loader.speculation.books
     outcome = Outcome(
         collector=collector,
-        link_bytes={link.plan.name: link.moved_bytes for link in loader.fabric.links},
-        peak_bytes={tier.name: tier.peak for tier in (loader.top, loader.host) if tier is not None},
-        started=books.started,
-        useful=books.useful,
-        unused=books.unused,
-        cancelled=books.cancelled,
-        dropped=books.dropped,
-        wasted_bytes=wasted,
+        link_bytes=answer.link_bytes,
+        peak_bytes=answer.peak_bytes,
+        started=answer.started,
+        useful=answer.useful,
+        unused=answer.unused,
+        cancelled=answer.cancelled,
+        dropped=answer.dropped,
+        wasted_bytes=answer.wasted_bytes,
         belady=belady,
         belady_kind=kind,
         dram_is_next=run.tiers[1] == "cpu",
@@ -119,7 +118,7 @@ def play(ready: Ready, library: Library, share: Share | None = None) -> Played:
         ready.digest,
     )
     steps = len(run.workload) * len(run.layer_bytes)
-    resident = loader.top.resident_steps(steps)
+    resident = simulation.resident_steps(steps)
     lookups = library.lookups(spec, run)
     experts = expert_table(lookups, resident, run.n_versions, steps)
     return result, {"tokens": token_table(collector), "experts": experts}

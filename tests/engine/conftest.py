@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from .adapter import run_engine
+from .adapter import run_engine, run_simpy
 from .by_hand import Run
-from .reference import run_reference
 
 
-@pytest.fixture(params=["reference", "engine"])
+@pytest.fixture(params=["engine", "simpy"])
 def run(request: pytest.FixtureRequest) -> Run:
-    return {"reference": run_reference, "engine": run_engine}[request.param]
+    return {"engine": run_engine, "simpy": run_simpy}[request.param]

@@ -1,4 +1,4 @@
-"""What one run is given and what it answers, as plain data shared by both engines."""
+"""What one run is given and what it answers, as plain data shared by all engines."""
 
 from __future__ import annotations
 
@@ -24,6 +24,41 @@ class PassSpec:
 
 
 @dataclass(frozen=True)
+class Script:
+    """What the policies of a run say beside wishes and the CPU; keys of experts where nothing else is said."""
+
+    version_bytes: tuple[tuple[int, ...], ...] = ()
+    """Per version beside the main one, per layer."""
+    split: bool = False
+    """Whether each pool of tier 0 is divided among the versions."""
+    wanted: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Event index -> the version of each key, in the order of the demand; main where nothing is said."""
+    accepted: frozenset[tuple[int, int]] = frozenset()
+    """(version, wanted) beside the same ones."""
+    rewritten: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    """Event index -> {key: the key that serves it instead, or -1}, where it is no hit; {}: no rewriting."""
+    skipped: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    """Event index -> missed keys that are skipped."""
+    refused: frozenset[int] = frozenset()
+    """Version keys that may displace nobody."""
+    backwards: bool = False
+    """Whether the last miss asks for space first."""
+    ascending: bool = False
+    """Whether transfers are queued in the order of keys."""
+    shields: bool = True
+    preloaded: tuple[int, ...] = ()
+    """Who is wanted in the pools of the policy ``preloading`` before the run."""
+    recorded: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    """Event index -> who is resident, for the policy ``scripted-record``."""
+    caches: Mapping[int, int] = field(default_factory=dict)
+    """Pass -> bytes of tier 0's first pool from then on."""
+
+    @property
+    def n_versions(self) -> int:
+        return 1 + len(self.version_bytes)
+
+
+@dataclass(frozen=True)
 class Scenario:
     """One run."""
 
@@ -36,7 +71,7 @@ class Scenario:
     pools: tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]
     """Per caching tier (all but the last): (capacity, layers) of each pool."""
     eviction: tuple[str, ...]
-    """Per caching tier: ``lru`` or ``fifo``."""
+    """Per caching tier: a name of ``scripted.EVICTIONS``."""
     passes: tuple[PassSpec, ...]
     expert_ns: tuple[int, ...]
     expert_token_ns: int = 0
@@ -47,27 +82,34 @@ class Scenario:
     activation_bytes: int = 0
     """Per token, each way."""
     wishes: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
-    """Event index (= pass * n_layers + layer) -> (key, layers ahead >= 1), most wanted first."""
+    """Event index (= pass * n_layers + layer) -> (version key, layers ahead >= 1), most wanted first."""
     on_cpu: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     """Event index -> {key: defer_layers}, for missed keys that are in DRAM then."""
+    script: Script = field(default_factory=Script)
+
+    def size_of(self, key: int) -> int:
+        """Return the bytes of a version key."""
+        layer, version = divmod(key, self.script.n_versions * self.n_experts)
+        return (self.expert_bytes, *self.script.version_bytes)[version % self.script.n_versions][layer]
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """When a pass ran, what its nanoseconds were spent on, and what was occupied in how many of them.
+    """When a pass ran, what its nanoseconds were spent on, what was occupied in how many, and what was counted.
 
-    Neither mapping has zero entries; ``busy`` is by link, and ``cpu`` is the helper.
+    No mapping has zero entries; ``busy`` is by link, and ``cpu`` is the helper.
     """
 
     start_ns: int
     end_ns: int
     labels: Mapping[str, int]
     busy: Mapping[str, int]
+    counts: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run answers; two engines must agree on all of it."""
+    """What a run answers; engines must agree on all of it."""
 
     passes: tuple[PassResult, ...]
     hits: tuple[int, ...]
@@ -82,6 +124,7 @@ class Result:
     unused: int
     cancelled: int
     dropped: int
+    wasted_bytes: int
     peak_bytes: tuple[int, ...]
     """Per caching tier: peak of landed and in-flight bytes, staging not included."""
     resident: tuple[frozenset[int], ...]

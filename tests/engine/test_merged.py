@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
 
 from .adapter import run_engine
-from .scenario import PassSpec, Scenario
+from .scenario import PassSpec, Scenario, Script
 from .strategies import all_launches, sometimes
 
 GB = 10**9
@@ -64,8 +64,9 @@ def plain_scenarios(draw: st.DrawFn) -> Scenario:
 @settings(max_examples=400, deadline=None)
 @given(plain_scenarios(), st.dictionaries(st.integers(1, 5), st.integers(0, 40), max_size=2))
 def test_merged_equals_general(scenario: Scenario, caches: dict[int, int]) -> None:
-    general = run_engine(scenario, caches=caches)
-    merged = run_engine(scenario, merge=True, caches=caches)
+    scenario = replace(scenario, script=Script(caches=caches))
+    general = run_engine(scenario)
+    merged = run_engine(scenario, merge=True)
     n = scenario.n_layers
     per_pass = replace(
         general,

@@ -21,7 +21,7 @@ from simulator.results.collect import Collector
 from .adapter import run_engine
 from .scenario import Scenario
 from .strategies import scenarios
-from .test_equals_reference import many
+from .test_engines_agree import many
 
 Span = tuple[int, int]
 

@@ -1,0 +1,23 @@
+"""What a run answers beside the records of its passes, whichever engine played it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+EngineName = Literal["auto", "simpy"]
+"""Who plays: the processes of ``engine/processes/``, or (auto) the fastest engine that can. No result depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Bytes that each link moved, the most that each caching tier held, and how prefetches ended (§5, §10)."""
+
+    link_bytes: dict[str, int]
+    peak_bytes: dict[str, int]
+    started: int
+    useful: int
+    unused: int
+    cancelled: int
+    dropped: int
+    wasted_bytes: int
