@@ -28,7 +28,7 @@ from simulator.trace.importers.generic import choose_phases, model_fields
 from simulator.trace.importers.limits import TEXT_EXPANSION, brief, check_file
 from simulator.trace.importers.options import ImportOptions, shape
 from simulator.trace.importers.routed_rows import ASK, decode
-from simulator.trace.importers.suspicions import check_recording, without_zero_rows
+from simulator.trace.importers.suspicions import check_ids, check_recording, without_zero_rows
 from simulator.trace.importers.text import head, json_files, left_out, parse_json
 
 MOST_TOKENS = 2**31 - 1
@@ -105,6 +105,7 @@ def read(path: Path, options: ImportOptions) -> Trace:
     )
     for answer, start, n_rows in zip(answers, starts, lengths, strict=True):
         _check_whole(answer, start, n_rows)
+    check_ids(experts, header.n_experts, where)
     return Trace(header, sequence, position.astype(np.int32), phase, experts, source=where)
 
 

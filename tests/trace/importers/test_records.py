@@ -184,7 +184,7 @@ REFUSED = {
     "layer,pos,topk_ids\n0,0,0;0\n0,1,0;0\n0,2,3;1\n": "the first 2 tokens are 0 in every layer: the prompt",
     "layer,pos,topk_ids\n0,0,3;1\n0,1,0;0\n0,2,3;1\n": "1 of 3 tokens have rows of zeros",
     "layer,expert,count\n0,3,17\n": "counts of experts, without tokens: nothing to replay",
-    "layer,pos,topk_ids\n0,0,3;1\n0,1,4;1\n": "holds 4; allowed: 0..3",
+    "layer,pos,topk_ids\n0,0,3;1\n0,1,4;1\n": "holds expert 4; allowed: 0..3; physical ids of replicated",
     "layer,pos,topk_ids\n0,0,3;3\n": "has an expert twice",
     "layer,pos,topk_ids\n0,0,3;1\n0,1,3;1;0\n": "2 experts, 2 weights; 3",
     "layer,pos,topk_ids\n0,0,3;x\n": "line 2: 'x' is no number",

@@ -26,7 +26,7 @@ from simulator.trace.importers.records.roles import Columns, plain, tell
 from simulator.trace.importers.records.rows import records_of, with_tokens, with_width
 from simulator.trace.importers.records.tokens import Key, Record
 from simulator.trace.importers.records.tokens import tell as tell_tokens
-from simulator.trace.importers.suspicions import check_recording, without_zero_rows
+from simulator.trace.importers.suspicions import check_ids, check_recording, without_zero_rows
 from simulator.trace.importers.text import left_out
 
 FACTS = {
@@ -123,6 +123,7 @@ def read(path: Path, options: ImportOptions) -> Trace:
         recorder=f"unknown (records, {path.name})",
         notes="; ".join(filter(None, [*told.notes, *shifted, *unweighed, left_out(left)])),
     )
+    check_ids(experts, header.n_experts, where)
     return Trace(
         header,
         sequence,

@@ -32,8 +32,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moe_layer_id", "moe_layer_idx", "layer_name", "module", "module_name", "block", "block_id",
     ),
     "position": (
-        "position", "positions", "pos", "token_idx", "token_index", "token_pos", "token_position", "tok_idx", "tok_pos",
-        "token_num", "token_number", "position_id", "seq_pos",
+        "position", "positions", "pos", "token_idx", "token_index", "token_pos", "token_position", "tok_idx",
+        "tok_pos", "token_num", "token_number", "position_id", "seq_pos",
     ),
     "sequence": (
         "sequence", "sequence_id", "seq", "seq_id", "seq_idx", "req_id", "request_id", "request", "rid",
