@@ -27,6 +27,7 @@ from simulator.trace.importers import (
 from simulator.trace.importers.model_name import named
 from simulator.trace.importers.options import ImportOptions
 from simulator.trace.importers.records import importer as records
+from simulator.trace.importers.text import head
 from simulator.trace.validate import validate
 
 Reader = Callable[[Path, ImportOptions], Trace]
@@ -110,15 +111,30 @@ IMPORTERS = {
 }
 
 
+def _known(path: Path) -> list[str]:
+    return [name for name, one in IMPORTERS.items() if one.sniff and one.sniff(path)]
+
+
+def _general(name: str) -> bool:
+    return IMPORTERS[name].general
+
+
 def sniff(path: Path) -> str:
     """Return the one format that certainly wrote ``path``. Errors: InputError (none, or several)."""
     if not path.exists():
         raise InputError(str(path), "no such file or folder")
     try:
-        found = [name for name, one in IMPORTERS.items() if one.sniff and one.sniff(path)]
+        found = _known(path)
+        if [*map(_general, found)] == [True] and path.is_dir():
+            others = [name for file in path.iterdir() for name in _known(file) if not _general(name)]
+            found = [] if others else found  # a folder of single files of that format
     except OSError as error:
         raise InputError(str(path), f"cannot be read ({error.strerror})") from error
-    found = [name for name in found if not IMPORTERS[name].general] or found
+    found = [name for name in found if not _general(name)] or found
+    if not found and b'"architectures"' in head(path):
+        raise InputError(
+            str(path), "a model's configuration, no recording", "an experiment takes it as model:"
+        )
     if len(found) != 1:
         what = "the format is not certain" if found else "no format is recognised"
         raise InputError(str(path), what, "name it with --format: " + ", ".join(found or IMPORTERS))

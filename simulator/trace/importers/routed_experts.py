@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from simulator.trace.importers.generic import choose_phases, model_fields
 from simulator.trace.importers.limits import TEXT_EXPANSION, brief, check_file
 from simulator.trace.importers.options import ImportOptions, shape
 from simulator.trace.importers.routed_rows import ASK, decode
-from simulator.trace.importers.suspicions import check_recording, without_zero_rows
-from simulator.trace.importers.text import first_json, json_files, parse_json
+from simulator.trace.importers.suspicions import check_ids, check_recording, without_zero_rows
+from simulator.trace.importers.text import head, json_files, left_out, parse_json
 
 MOST_TOKENS = 2**31 - 1
+KEYS = (b'"meta_info":', b'"choices":', b'"sglext":')
 Ints = npt.NDArray[Any]
 
 
@@ -52,9 +54,10 @@ class _Answer:
 
 def sniff(path: Path) -> bool:
     """Tell whether the (first) answer begins as one of these engines' does, with the key unescaped."""
-    first = first_json(path)
-    keys = (b'"meta_info":', b'"choices":', b'"sglext":')
-    return b'routed_experts":' in first and any(key in first for key in keys)
+    return any(
+        b'routed_experts":' in first and any(key in first for key in KEYS)
+        for first in map(head, _files(path)[0])
+    )
 
 
 def read(path: Path, options: ImportOptions) -> Trace:
@@ -98,20 +101,40 @@ def read(path: Path, options: ImportOptions) -> Trace:
         phase_source=source,
         recorder=f"{engine} routed_experts",
         prompt_source=f"{len(rows)} answers of a server",
+        notes=left_out(_files(path)[1]),
     )
     for answer, start, n_rows in zip(answers, starts, lengths, strict=True):
         _check_whole(answer, start, n_rows)
+    check_ids(experts, header.n_experts, where)
     return Trace(header, sequence, position.astype(np.int32), phase, experts, source=where)
 
 
 def _answers(path: Path) -> Iterator[_Answer]:
     """Yield the generated sequences of a file or folder."""
-    for name, content in _jsonl(path) if path.suffix == ".jsonl" else json_files(path):
+    files, _ = _files(path)
+    for name, content in chain.from_iterable(
+        _jsonl(file) if file.suffix == ".jsonl" else json_files(file) for file in files or [path]
+    ):
         for number, answer in enumerate(content if isinstance(content, list) else [content]):
             where = f"{name} answer {number}" if isinstance(content, list) else name
             if not isinstance(answer, dict):
                 raise InputError(where, "no answer of a server", "an object with meta_info or choices")
             yield from _choices(answer, where)
+
+
+def _files(path: Path) -> tuple[list[Path], list[str]]:
+    """Return the file, or those of a folder with answers, and the names of the others."""
+    if not path.is_dir():
+        return [path], []
+    there = sorted(path.iterdir())
+    files = [file for file in there if file.suffix in (".json", ".jsonl") and _has_answers(file)]
+    return files, [file.name for file in there if file not in files]
+
+
+def _has_answers(file: Path) -> bool:
+    check_file(file, TEXT_EXPANSION)
+    data = file.read_bytes()
+    return any(key.rstrip(b":") in data for key in KEYS)
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:

@@ -58,6 +58,13 @@ def check_recording(experts: Ids, layers: Sequence[int], where: str) -> None:
     raise InputError(where, f"{n} of {len(tokens)} tokens have rows of zeros, an expert several times", ZERO)
 
 
+def check_ids(experts: Ids, n_experts: int, where: str) -> None:
+    """Refuse ids beyond the experts of a layer, with what they may be. Errors: InputError."""
+    if (most := int(experts.max())) >= n_experts:
+        hint = "physical ids of replicated experts? record logical ones; else --n-experts or --model is wrong"
+        raise InputError(where, f"holds expert {most}; allowed: 0..{n_experts - 1}", hint)
+
+
 def _zeros(experts: Ids) -> npt.NDArray[np.bool_]:
     """Return which rows [T, L] are 0 throughout, which no choice of several experts is."""
     found: npt.NDArray[np.bool_] = (experts == 0).all(axis=2)

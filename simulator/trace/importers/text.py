@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,12 @@ def json_files(path: Path) -> Iterator[tuple[str, Any]]:
         except (ValueError, OSError) as error:
             raise InputError(str(file), f"not JSON ({error})", "it may be truncated") from error
         yield str(file), parse_json(text, str(file))
+
+
+def left_out(names: Iterable[str]) -> str:
+    """Return what to note of files that lie beside recordings, nothing where there are none."""
+    others = ", ".join(sorted(names))
+    return f"left out, without records: {others}" if others else ""
 
 
 def first_json(path: Path) -> bytes:

@@ -184,7 +184,7 @@ REFUSED = {
     "layer,pos,topk_ids\n0,0,0;0\n0,1,0;0\n0,2,3;1\n": "the first 2 tokens are 0 in every layer: the prompt",
     "layer,pos,topk_ids\n0,0,3;1\n0,1,0;0\n0,2,3;1\n": "1 of 3 tokens have rows of zeros",
     "layer,expert,count\n0,3,17\n": "counts of experts, without tokens: nothing to replay",
-    "layer,pos,topk_ids\n0,0,3;1\n0,1,4;1\n": "holds 4; allowed: 0..3",
+    "layer,pos,topk_ids\n0,0,3;1\n0,1,4;1\n": "holds expert 4; allowed: 0..3; physical ids of replicated",
     "layer,pos,topk_ids\n0,0,3;3\n": "has an expert twice",
     "layer,pos,topk_ids\n0,0,3;1\n0,1,3;1;0\n": "2 experts, 2 weights; 3",
     "layer,pos,topk_ids\n0,0,3;x\n": "line 2: 'x' is no number",
@@ -300,3 +300,117 @@ def test_a_record_is_recognised_by_its_layer_and_experts(tmp_path: Path) -> None
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="no format is recognised"):
         sniff(tmp_path / "other.csv")
+
+
+WANT = ([0, 0], [0, 1], [[[3, 1], [2, 0]], [[1, 0], [3, 2]]])
+OF_LAYER = {0: [[3, 1], [1, 0]], 1: [[2, 0], [3, 2]]}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        [{"token_idx": t, "layers": {str(n): {"topk_ids": OF_LAYER[n][t]} for n in (0, 1)}} for t in (0, 1)],
+        [{"pos": t, "layers": [{"layer": n, "experts": OF_LAYER[n][t]} for n in (0, 1)]} for t in (0, 1)],
+        [{"pos": t, "layers": {f"blk.{n}.ffn": OF_LAYER[n][t] for n in (0, 1)}} for t in (0, 1)],
+        [{"step": 0, "layer": n, "topk_ids": OF_LAYER[n], "positions": [0, 1]} for n in (0, 1)],
+        [{"layer": n, "experts": [OF_LAYER[n]]} for n in (0, 1)],
+        [{"module": f"model.layers.{n}.mlp", "experts": str(OF_LAYER[n]).replace(",", "")} for n in (0, 1)],
+        [{"token": t, "block": n, "experts": OF_LAYER[n][t]} for t in (0, 1) for n in (0, 1)],
+    ],
+    ids=range(7),
+)
+def test_a_record_may_hold_all_layers_or_all_tokens(tmp_path: Path, made: list[dict[str, Any]]) -> None:
+    """Lists of whole numbers are [tokens, k], never an id with a weight of 0 or 1."""
+    path = tmp_path / "r.jsonl"
+    path.write_text(lines(*made))
+    trace = import_trace(path, None, FOUR)
+    assert (of(trace), trace.weights) == (WANT, None)
+
+
+def test_weights_of_all_tokens_of_a_pass(tmp_path: Path) -> None:
+    record = {"layer": 0, "topk_ids": OF_LAYER[0], "topk_weights": [[0.7, 0.3], [0.6, 0.4]]}
+    trace = load(tmp_path, lines(record), "r.jsonl")
+    assert trace.weights is not None
+    assert trace.weights.ravel().tolist() == pytest.approx([0.7, 0.3, 0.6, 0.4], abs=1e-3)
+    with pytest.raises(InputError, match="line 1: 1 of topk_weights for 2 tokens"):
+        load(tmp_path, lines(record | {"topk_weights": [[0.7, 0.3]]}), "r.jsonl")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "layer,pos,topk_ids\n0,0,[3, 1]\n",
+        'layer,pos,topk_ids\n0,0,"[np.int64(3), np.int64(1)]"\n',
+        "layer,token,expert_1_id,expert_2_id,expert_1_weight,expert_2_weight\n0,0,3,1,.6,.4\n",
+        "layer,token,0,1,2,3\n0,0,0,.4,0,.6\n",
+        "layer,pos,e0,e1,w0,w1\n0,0,3,1,nan,.5\n",
+    ],
+)
+def test_tables_as_programs_print_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.csv").write_text(text)
+    trace = import_trace(tmp_path / "r.csv", None, FOUR)
+    assert of(trace) == ([0], [0], [[[3, 1]]])
+    assert (trace.weights is None) == ("not recorded" in trace.header.notes or ".4" not in text)
+
+
+def test_tables_of_powershell_and_layers_in_names_alone(tmp_path: Path) -> None:
+    for layer in (2, 10):
+        (tmp_path / f"layer_{layer}.csv").write_text(
+            "token_id,expert_0,expert_1,expert_2,expert_3\n0,0,.4,0,.6\n"
+        )
+    trace = import_trace(tmp_path, None, ImportOptions(phase="decode"))
+    assert (trace.header.moe_layers, trace.experts.tolist()) == ((2, 10), [[[3, 1], [3, 1]]])
+    (tmp_path / "w.csv").write_text("layer,pos,topk_ids\r\n0,0,3;1\r\n", encoding="utf-16")
+    assert import_trace(tmp_path / "w.csv", None, FOUR).n_tokens == 1
+
+
+def test_a_folder_names_what_it_left(tmp_path: Path) -> None:
+    others = ("a.json", "metrics.csv", "notes.md", "z.json")
+    for name in others:
+        (tmp_path / name).write_text('{"tps": 3}')
+    (tmp_path / "run.jsonl").write_text(lines({"layer": 0, "position": 0, "experts": [3, 1]}))
+    assert (
+        import_trace(tmp_path, None, FOUR).header.notes == f"left out, without records: {', '.join(others)}"
+    )
+    (tmp_path / "run.jsonl").write_text(
+        json.dumps({"choices": [{"routed_experts": [[[3, 1]]]}], "usage": {}})
+    )
+    assert (
+        import_trace(tmp_path, None, FOUR).header.notes == f"left out, without records: {', '.join(others)}"
+    )
+
+
+def test_what_each_record_says_of_the_model(tmp_path: Path) -> None:
+    text = lines(
+        {"model": "org/x", "num_experts": 4, "layer": 0, "pos": 0, "experts": [3, 1], "phase": "decode"}
+    )
+    header = load(tmp_path, text, "r.jsonl", ImportOptions()).header
+    assert (header.model, header.n_experts) == ("x", 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "r.jsonl",
+            lines({"layer": 0, "expert_counts": {"0": 3, "1": 4}}),
+            "counts of experts, without tokens",
+        ),
+        ("r.csv", "layer,expert_0,expert_1,expert_2\n0,12,45,9\n", "counts of experts, without tokens"),
+        ("r.jsonl", lines({"layer": 0, "pos": 0, "router_logits": [0.1, 2.0]}), "logits of the router alone"),
+        ("r.jsonl", lines(*[{"req_id": "a", "pos": 0, "layer": 0, "experts": [3, 1]}] * 2), "there 2 times"),
+        ("r.csv", 'layer,pos,experts\n0,0,"[3, 1]"\n0,1,"[3,', r"line 3: the list '\[3,' is cut off"),
+        (
+            "r.jsonl",
+            lines({"layer": 0, "pos": 0, "experts": [3, 1]}) + '{"lay',
+            "line 2: not JSON .* truncated",
+        ),
+        ("r.json", '{"architectures": ["X"]}', "a model's configuration, no recording"),
+    ],
+    ids=range(7),
+)
+def test_what_cannot_be_replayed_is_recognised(tmp_path: Path, name: str, text: str, said: str) -> None:
+    """Without a format: the cause, never that no format is recognised."""
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=said):
+        import_trace(tmp_path / name, None, FOUR)

@@ -344,6 +344,46 @@ def records_table(folder: Path) -> tuple[Path, ImportOptions]:
     return folder / "frame.csv", ImportOptions(n_experts=N_EXPERTS)
 
 
+def records_nested(folder: Path) -> tuple[Path, ImportOptions]:
+    """Write a token a line, the layers in it by the names of their modules."""
+    rows = [
+        {
+            "req_id": t.sequence,
+            "token_idx": t.position,
+            "token_id": t.token_id,
+            "phase": PHASES[t.phase],
+            "layers": {
+                f"blk.{layer}.ffn": {"topk_ids": experts, "topk_weights": weights}
+                for layer, (experts, weights) in t.rows.items()
+            },
+        }
+        for t in TOKENS
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    return write(folder / "nested.jsonl", text), ImportOptions(n_experts=N_EXPERTS)
+
+
+def records_of_passes(folder: Path) -> tuple[Path, ImportOptions]:
+    """Write a record for each sequence and layer, with lists of all its tokens."""
+    records = []
+    for sequence in sorted({t.sequence for t in TOKENS}):
+        mine = [t for t in TOKENS if t.sequence == sequence]
+        for layer in sorted({layer for t in mine for layer in t.rows}):
+            there = [t for t in mine if layer in t.rows]
+            records.append(
+                {
+                    "seq": sequence,
+                    "layer": layer,
+                    "positions": [t.position for t in there],
+                    "token_id": [t.token_id for t in there],
+                    "phase": [PHASES[t.phase] for t in there],
+                    "topk_ids": [t.rows[layer][0] for t in there],
+                    "topk_weights": [t.rows[layer][1] for t in there],
+                }
+            )
+    return write(folder / "passes.json", json.dumps(records)), ImportOptions(n_experts=N_EXPERTS)
+
+
 def records_parquet(folder: Path) -> tuple[Path, ImportOptions]:
     """Write columns of lists, with names that nobody knows."""
     import pyarrow as pa
@@ -390,4 +430,6 @@ FILES: dict[str, Callable[[Path], tuple[Path, ImportOptions]]] = {
     "records": records,
     "records:table": records_table,
     "records:parquet": records_parquet,
+    "records:nested": records_nested,
+    "records:passes": records_of_passes,
 }

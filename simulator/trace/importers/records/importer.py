@@ -15,13 +15,19 @@ from simulator.trace.importers.arrays import Row, dense_rows, weights_kind
 from simulator.trace.importers.generic import choose_phases, model_fields
 from simulator.trace.importers.limits import brief
 from simulator.trace.importers.options import ImportOptions, index_in_sequence
-from simulator.trace.importers.records import tables, values
-from simulator.trace.importers.records.layers import as_the_model_numbers, check_ranks, layers_of_names
+from simulator.trace.importers.records import tables, values, wrong
+from simulator.trace.importers.records.layers import (
+    as_the_model_numbers,
+    check_ranks,
+    layer_of_name,
+    layers_of_names,
+)
 from simulator.trace.importers.records.roles import Columns, plain, tell
-from simulator.trace.importers.records.rows import records_of, with_width
+from simulator.trace.importers.records.rows import records_of, with_tokens, with_width
 from simulator.trace.importers.records.tokens import Key, Record
 from simulator.trace.importers.records.tokens import tell as tell_tokens
-from simulator.trace.importers.suspicions import check_recording, without_zero_rows
+from simulator.trace.importers.suspicions import check_ids, check_recording, without_zero_rows
+from simulator.trace.importers.text import left_out
 
 FACTS = {
     "model": ("model_id", "model", "model_name", "model_path"),
@@ -32,10 +38,9 @@ FACTS = {
 
 
 def sniff(path: Path) -> bool:
-    """Tell whether a file, or most of a folder, have a layer and its chosen experts in each record."""
+    """Tell whether a file, or one of a folder, has a layer and what it chose in each record."""
     try:
-        files = [*tables.files_of(path)]
-        return bool(files) and 2 * sum(map(_is_recording, files)) > len(files)
+        return any(map(_is_recording, tables.files_of(path)))
     except OSError:
         return False
 
@@ -46,7 +51,8 @@ def _is_recording(file: Path) -> bool:
         columns = tell(str(file), first.names(), {})
     except (InputError, OSError, UnicodeDecodeError):
         return False
-    return bool(first.rows) and "layer" in columns.names and _has_experts(columns)
+    known = "layer" in columns.names or layer_of_name(file) is not None
+    return bool(first.rows) and known and (_has_experts(columns) or bool(wrong.said_instead(columns)))
 
 
 def read(path: Path, options: ImportOptions) -> Trace:
@@ -54,17 +60,21 @@ def read(path: Path, options: ImportOptions) -> Trace:
     where = str(path)
     paths = [*tables.files_of(path)]
     chosen = [file for file in paths if len(paths) == 1 or options.column or _is_recording(file)]
-    left = [file.name for file in paths if file not in chosen]
-    files = [file for file in map(tables.read, chosen) if file.rows]
+    left = sorted(file.name for file in path.iterdir() if file not in chosen) if path.is_dir() else []
+    files = [file for file in (tables.read(one, options.column.values()) for one in chosen) if file.rows]
     if not files:
         raise InputError(where, "no records", "a record for each token and layer: JSON lines, CSV or Parquet")
     facts = {name: value for file in files for name, value in file.facts.items()}
     names = list(dict.fromkeys(name for file in files for name in file.names()))
     columns = tell(where, names, options.column)
-    _check_columns(where, columns)
-    columns = with_width(columns, [row for file in files for row in file.rows])
+    facts |= _same_in_all(files, columns)
     by_name = layers_of_names(files, columns)
+    _check_columns(where, columns, by_name)
+    rows_of_all = [row for file in files for row in file.rows]
+    columns = with_tokens(with_width(columns, rows_of_all), rows_of_all)
+    wrong.check_counts(where, rows_of_all, columns)
     check_ranks(files, columns)
+    wrong.check_repeated(where, rows_of_all, columns)
     records = [
         record
         for number, file in enumerate(files)
@@ -82,7 +92,7 @@ def read(path: Path, options: ImportOptions) -> Trace:
     index = {key: number for number, key in enumerate(order)}
     rows: list[dict[int, Row]] = [{} for _ in order]
     of_token: dict[Key, Record] = {}
-    weighed = all(record.weights is not None for record in records if record.ids is not None)
+    weighed, unweighed = wrong.weights_known(records)
     for record, key in zip(records, told.keys, strict=True):
         of_token.setdefault(key, record)
         if record.ids is not None and record.layer in layers:
@@ -111,8 +121,9 @@ def read(path: Path, options: ImportOptions) -> Trace:
         weights=weights_kind(experts, weights, where) if weighed else "none",
         phase_source=source,
         recorder=f"unknown (records, {path.name})",
-        notes="; ".join([*told.notes, *shifted, *_left(left)]),
+        notes="; ".join(filter(None, [*told.notes, *shifted, *unweighed, left_out(left)])),
     )
+    check_ids(experts, header.n_experts, where)
     return Trace(
         header,
         sequence,
@@ -127,8 +138,9 @@ def read(path: Path, options: ImportOptions) -> Trace:
 
 def explain(path: Path, options: ImportOptions) -> Iterator[tuple[str, str]]:
     """Yield each column of a file with what it is taken for."""
-    file = tables.read(next(iter(tables.files_of(path))))
+    file = tables.read(next(iter(tables.files_of(path))), options.column.values())
     columns = with_width(tell(str(path), file.names(), options.column), file.rows)
+    columns = with_tokens(columns, file.rows)
     taken = {theirs: ours for ours, theirs in columns.names.items()}
     kind = "weight of expert" if columns.wide else "chosen expert"
     taken |= {name: f"{kind} {place}" for place, name in enumerate(columns.ids)}
@@ -144,37 +156,28 @@ def explain(path: Path, options: ImportOptions) -> Iterator[tuple[str, str]]:
 def _beginning(path: Path) -> tables.File:
     """Return the first records of a file, cheaply: what sniffing looks at."""
     from simulator.trace.importers.parquet_columns import names_of
-    from simulator.trace.importers.text import HEAD, head
+    from simulator.trace.importers.text import head
 
     if names := names_of(path):
         return tables.File(path, rows=[dict.fromkeys(names)], places=[""])
     first = head(path)
     if first.startswith(b"\x1f\x8b"):
         return tables.read(path)
-    text = first.decode("utf-8-sig", errors="ignore")
-    if len(first) == HEAD and "\n" in text:
-        text = text[: text.rindex("\n") + 1]
-    return tables.parsed(path, text)
+    return tables.beginning(path, first)
 
 
 def _has_experts(columns: Columns) -> bool:
     return "experts" in columns.names or bool(columns.ids) or "expert" in columns.names
 
 
-def _check_columns(where: str, columns: Columns) -> None:
-    """Refuse what has no layer or no experts, and counts without tokens. Errors: InputError."""
-    counts = {"count", "counts", "activation_count", "hits", "frequency", "n_tokens", "num_tokens", "load"}
-    if (
-        any(plain(name) in counts for name in columns.unused)
-        and not {"position", "sequence", "experts"} & columns.names.keys()
-    ):
-        raise InputError(
-            where,
-            "counts of experts, without tokens: nothing to replay",
-            "record the experts of each token (docs/guides/recording.md)",
-        )
+def _check_columns(where: str, columns: Columns, by_name: Mapping[Path, int]) -> None:
+    """Refuse what has no layer or no experts, and what has something else instead. Errors: InputError."""
+    instead = wrong.said_instead(columns)
+    if instead:
+        raise InputError(where, *instead)
     for ours in ("layer", "experts"):
-        if ours not in columns.names and not (ours == "experts" and _has_experts(columns)):
+        known = _has_experts(columns) if ours == "experts" else ours in columns.names or by_name
+        if not known:
             seen = ", ".join(f"'{brief(name)}'" for name in columns.unused[:8])
             raise InputError(
                 where, f"no column is known as {ours}", f"say which of {seen} with --column {ours}=NAME"
@@ -197,6 +200,18 @@ def _phases(
     return choose_phases(None, options, sequence)
 
 
+def _same_in_all(files: Sequence[tables.File], columns: Columns) -> dict[str, Any]:
+    """Return what unused columns say of the model, the same in each record."""
+    known = {word for words in FACTS.values() for word in words}
+    found: dict[str, Any] = {}
+    for name in columns.unused:
+        if plain(name) in known:
+            said = {str(row.get(name)): row.get(name) for file in files for row in file.rows}
+            if len(said) == 1:
+                found[name] = next(iter(said.values()))
+    return found
+
+
 def _fact(facts: Mapping[str, Any], ours: str) -> int | None:
     return next(
         (n for name, value in facts.items() if plain(name) in FACTS[ours] and (n := values.whole(value))),
@@ -209,7 +224,3 @@ def _text_fact(facts: Mapping[str, Any], ours: str) -> str | None:
         (value for name, value in facts.items() if plain(name) in FACTS[ours] and isinstance(value, str)),
         None,
     )
-
-
-def _left(names: Sequence[str]) -> list[str]:
-    return [f"left out, without records: {', '.join(names)}"] if names else []

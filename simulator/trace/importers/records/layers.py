@@ -48,14 +48,16 @@ def check_ranks(files: Sequence[tables.File], columns: Columns) -> None:
 
 
 def layers_of_names(files: Sequence[tables.File], columns: Columns) -> dict[Path, int]:
-    """Return layers by file where only the names tell: the rows of all say the same layer."""
-    if len(files) < 2:
-        return {}
+    """Return layers by file where only the names tell: rows say no layer, or those of all files the same."""
+    found = {file.path: layer for file in files if (layer := layer_of_name(file.path)) is not None}
+    if "layer" not in columns.names:
+        return found if len(found) == len(files) else {}
     said = {str(row.get(columns.names["layer"])) for file in files for row in file.rows}
-    found = {}
-    for file in files:
-        match = values.LAYER.search(file.path.stem)
-        if match is None:
-            return {}
-        found[file.path] = int(match[1])
-    return found if len(said) == 1 and len(set(found.values())) == len(files) else {}
+    alike = len(said) == 1 and len(set(found.values())) == len(files) > 1
+    return found if alike else {}
+
+
+def layer_of_name(path: Path) -> int | None:
+    """Return the layer that a file's name says, None where it says none."""
+    match = values.LAYER.search(path.name)
+    return int(match[1]) if match else None

@@ -32,8 +32,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moe_layer_id", "moe_layer_idx", "layer_name", "module", "module_name", "block", "block_id",
     ),
     "position": (
-        "position", "pos", "token_idx", "token_index", "token_pos", "token_position", "tok_idx", "tok_pos",
-        "token_num", "token_number", "position_id", "seq_pos",
+        "position", "positions", "pos", "token_idx", "token_index", "token_pos", "token_position", "tok_idx",
+        "tok_pos", "token_num", "token_number", "position_id", "seq_pos",
     ),
     "sequence": (
         "sequence", "sequence_id", "seq", "seq_id", "seq_idx", "req_id", "request_id", "request", "rid",
@@ -45,13 +45,16 @@ ROLES: dict[str, tuple[str, ...]] = {
         "batch", "batch_id", "batch_idx", "batch_number", "batch_index", "decode_step", "generation_step",
     ),
     "phase": ("phase", "stage", "is_prefill", "is_decode", "is_prompt", "is_generated"),
-    "token_id": ("token_id", "tok_id", "input_id", "vocab_id"),
+    "token_id": ("token_id", "token_ids", "tok_id", "input_id", "input_ids", "vocab_id"),
 }  # fmt: skip
 """Our word for a column, and the names that it has elsewhere, in small letters with ``_`` between words."""
 NEEDED = ("layer", "experts")
-NUMBERED = re.compile(r"(top_?k|topk_id|topk_expert|experts?|expert_id|exp|e|choice|top)_?([0-9]{1,4})")
+NUMBERED = re.compile(
+    r"(top_?k|topk_id|topk_expert|experts?|expert_id|exp|e|choice|top|)_?([0-9]{1,4})(?:_(?:id|idx|index))?"
+)
 NUMBERED_WEIGHT = re.compile(
     r"(topk_weight|weight|expert_weight|prob|score|w|p|gate_weight|topk_prob)_?([0-9]{1,4})"
+    r"|(?:expert|top|choice|e)_?([0-9]{1,4})_(?:weight|prob|score|gate|w|p)"
 )
 
 
@@ -110,7 +113,8 @@ def _numbered(words: Mapping[str, str], pattern: re.Pattern[str]) -> tuple[str, 
     by_stem: dict[str, dict[int, str]] = {}
     for name, word in words.items():
         if match := pattern.fullmatch(word):
-            by_stem.setdefault(match[1], {})[int(match[2])] = name
+            stem, number = match[1] or "", match[2] or match[match.lastindex or 0]
+            by_stem.setdefault(stem, {})[int(number)] = name
     for numbered in sorted(by_stem.values(), key=len, reverse=True):
         order = sorted(numbered)
         if len(order) > 1 and order[0] in (0, 1) and order == list(range(order[0], order[0] + len(order))):

@@ -10,10 +10,11 @@ from typing import Any
 from simulator.errors import InputError
 from simulator.trace.core import MISSING
 from simulator.trace.importers.limits import brief
-from simulator.trace.importers.records import tables, values
+from simulator.trace.importers.records import opened, tables, values
 from simulator.trace.importers.records.roles import Columns, plain
 from simulator.trace.importers.records.tokens import Record
 
+TOKEN = {"token", "tok", "t", "token_no"}
 WIDE = 17
 """So many numbered columns are all experts of a layer with their weights, not the chosen ones' ids."""
 
@@ -29,17 +30,25 @@ def with_width(columns: Columns, rows: Sequence[tables.Row]) -> Columns:
     return replace(columns, wide=wide)
 
 
+def with_tokens(columns: Columns, rows: Sequence[tables.Row]) -> Columns:
+    """Take a column ``token`` for the position where it has all numbers from 0, unlike text or ids."""
+    name = next((name for name in columns.unused if plain(name) in TOKEN), None)
+    if name is None or "position" in columns.names:
+        return columns
+    found = {values.whole(row.get(name)) for row in rows}
+    if None in found or found != {*range(len(found))}:
+        return columns
+    unused = tuple(one for one in columns.unused if one != name)
+    return replace(columns, names={**columns.names, "position": name}, unused=unused)
+
+
 def records_of(
     file: tables.File, columns: Columns, number: int | None, layer: int | None
 ) -> Iterator[Record]:
     """Yield the records of a file; rows of one expert each are joined."""
     names = columns.names
     joined: dict[tuple[Any, ...], Record] = {}
-    for row, place in zip(file.rows, file.places, strict=True):
-        try:
-            record = _record(row, place, columns, number, layer)
-        except ValueError as error:
-            raise InputError(place, brief(str(error)), "see moesim trace import --explain") from None
+    for record in _each(file, columns, number, layer):
         if record is None:
             continue
         if "expert" not in names or "experts" in names:
@@ -53,11 +62,23 @@ def records_of(
     yield from joined.values()
 
 
+def _each(
+    file: tables.File, columns: Columns, number: int | None, layer: int | None
+) -> Iterator[Record | None]:
+    """Yield the record of each token of each row. Errors: InputError (a cell that is not what it must be)."""
+    for row, place in zip(file.rows, file.places, strict=True):
+        try:
+            for one in opened.tokens(row, columns):
+                yield _record(one, place, columns, number, layer)
+        except ValueError as error:
+            raise InputError(place, brief(str(error)), "see moesim trace import --explain") from None
+
+
 def _record(
     row: Mapping[str, Any], place: str, columns: Columns, number: int | None, layer: int | None
 ) -> Record | None:
     names = columns.names
-    if row.get(names.get("layer", "")) in (None, ""):
+    if layer is None and row.get(names.get("layer", "")) in (None, ""):
         return None
     ids, weights = _chosen(row, columns)
     sequence = row.get(names["sequence"]) if "sequence" in names else None

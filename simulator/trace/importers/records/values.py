@@ -30,6 +30,8 @@ PHASES = {
 YES, NO = {"true", "1", "yes"}, {"false", "0", "no"}
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?(?:nan|NaN|inf|Infinity)"
 LAYER = re.compile(r"(?:layers?|blk|blocks?|h)[._\[ -]*([0-9]{1,4})(?![0-9])", re.IGNORECASE)
+SCALAR = re.compile(r"\b(?:np|numpy)\.\w+\(([^()]*)\)")
+"""A number as NumPy 2 prints it: np.int64(3)."""
 WRAPPER = re.compile(
     r"^(?:torch\.|np\.|numpy\.)?(?:tensor|array|list|tuple)\((.*?)(?:,\s*\w+=[^)]*)?\)$", re.DOTALL
 )
@@ -53,6 +55,44 @@ def numbers(cell: Any) -> list[float | int] | None:
     if len(cell) == 1 and isinstance(cell[0], (list, tuple)):
         return numbers(cell[0])  # a batch of one
     return [_number(value) for value in cell]
+
+
+def rows(cell: Any) -> list[list[float | int]] | None:
+    """Return the lists of a cell that is a list of lists, or the text of one; None for any other.
+
+    Errors: ValueError (lists of something else than numbers).
+    """
+    if isinstance(cell, str):
+        text = SCALAR.sub(r"\1", cell)
+        if not re.search(r"[\[(]\s*[\[(]", text):
+            return None
+        return [_of_text(inner) or [] for inner in re.findall(r"[\[(]([^\[\]()]*)[\])]", text)]
+    while isinstance(cell, (list, tuple)) and len(cell) == 1 and _nested(cell[0]):
+        cell = cell[0]  # a batch of one
+    return [[_number(value) for value in one] for one in cell] if _nested(cell) else None
+
+
+def matrix(cell: Any) -> list[list[int]] | None:
+    """Return whole numbers [tokens, k] of a cell of several tokens; None for any other."""
+    try:
+        found = rows(cell)
+    except (ValueError, TypeError):
+        return None
+    whole_numbers = found is not None and all(type(one) is int for row in found for one in row)
+    return found if found and len(found) > 1 and whole_numbers else None  # type: ignore[return-value]
+
+
+def listed(cell: Any) -> list[Any] | None:
+    """Return the entries of a list, or of the text of one; None where it is a single value."""
+    if isinstance(cell, (list, tuple)):
+        return [*cell]
+    return [*(_of_text(cell) or [])] if isinstance(cell, str) and cell.lstrip()[:1] in ("[", "(") else None
+
+
+def _nested(cell: Any) -> bool:
+    return (
+        isinstance(cell, (list, tuple)) and bool(cell) and all(isinstance(one, (list, tuple)) for one in cell)
+    )
 
 
 def pairs(cell: Any) -> tuple[list[Any], list[Any]] | None:
@@ -122,7 +162,9 @@ def phase(cell: Any, column: str) -> int:
 
 
 def _of_text(text: str) -> list[float | int] | None:
-    text = text.strip()
+    text = SCALAR.sub(r"\1", text.strip())
+    if any(text.count(opened) != text.count(closed) for opened, closed in ("[]", "()")):
+        raise ValueError(f"the list '{text[:40]}' is cut off; the file may be truncated")
     while match := WRAPPER.match(text):
         text = match[1].strip()
     if text.lower() in {"", "nan", "none", "null", "[]"}:
