@@ -28,7 +28,7 @@ from policies.registry import distribution, source
 OWN = ("policies", "simulator")
 SHOWS_ONLY = (
     "analysis", "calibrate", "checks.py", "cli", "contract",
-    "explain", "interface", "plots", "report", "timeline", "tune", "validate",
+    "curve", "explain", "interface", "plots", "report", "timeline", "tune", "validate",
 )  # fmt: skip
 """Parts of ``simulator`` and ``policies`` that no result depends on."""
 INSTALLED = {"site-packages", "dist-packages"}

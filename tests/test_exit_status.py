@@ -32,7 +32,7 @@ def status(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
 
 
 def test_all_commands_are_tried() -> None:
-    assert len(ALL) == 27
+    assert len(ALL) == 28
     assert ("trace", "slice") in ALL
 
 

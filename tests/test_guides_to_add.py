@@ -46,6 +46,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in (
         "simulator",
         "policies",
+        "hardware_parts",
         "hardware_profiles",
         "software_profiles",
         "models",

@@ -57,6 +57,7 @@ REASONS = (
 SHORTER = {  # a page shows the command as a reader types it; here the same does less
     "run": "--set workload.max_sequences=1 --set workload.max_decode_tokens=4 --set figures=[] --jobs 1",
     "timeline": "--set workload.max_sequences=1 --set workload.max_decode_tokens=30",
+    "curve": "--policies lru,fifo --capacities 10%,25%",
     "explain": "--set workload.max_sequences=1 --set workload.max_decode_tokens=4",
     "tune": "--set workload.max_sequences=2 --set workload.max_decode_tokens=2 --set tune.trials=1",
     "plot": "--format png --figure hit-rate",

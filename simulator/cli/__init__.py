@@ -15,6 +15,7 @@ import typer
 from simulator.cli import hardware, trace, validate
 from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
+from simulator.cli.curve import curve
 from simulator.cli.effects import Effective
 from simulator.cli.explain import explain
 from simulator.cli.fetch import fetch
@@ -43,6 +44,7 @@ app.command("plot")(plot)
 app.command("compare", cls=Effective)(compare)
 app.command("report")(report)
 app.command("explain")(explain)
+app.command("curve")(curve)
 app.command("timeline")(timeline)
 app.command("tune")(tune)
 app.command("calibrate")(calibrate)

@@ -55,13 +55,14 @@ def schema(
     """Print the JSON Schema of a file, for editors."""
     from simulator.experiment.json_schema import experiment_schema, extending_schema, file_schema
     from simulator.experiment.schema import Experiment
+    from simulator.machine.compose import Described
     from simulator.machine.hardware import HardwareProfile
     from simulator.machine.software import SoftwareProfile
     from simulator.model.spec import ModelSpec
 
     kinds = {
         "experiment": lambda: experiment_schema(Experiment),
-        "hardware": lambda: file_schema(HardwareProfile),
+        "hardware": lambda: file_schema(HardwareProfile, Described),
         "software": lambda: extending_schema(SoftwareProfile),
         "model": lambda: file_schema(ModelSpec),
     }
@@ -103,20 +104,11 @@ def _hardware() -> Iterable[Row]:
 
 
 def _parts() -> Iterable[Row]:
-    from simulator.machine.parts import drives, gpus, hosts
+    from simulator.machine.catalogue import KINDS, catalogue
 
-    for name, gpu in gpus().items():
-        yield (
-            name,
-            f"gpu: {gpu.title}, {gpu.gib:g} GiB at {gpu.gb_per_s:g} GB/s, {gpu.tflops:g} TFLOP/s, {gpu.link}",
-        )
-    for name, host in hosts().items():
-        yield (
-            name,
-            f"host: {host.title}, {host.cores} cores, {host.channels} channels of memory, PCIe {host.pcie}.0",
-        )
-    for name, drive in drives().items():
-        yield name, f"drive: {drive.title}, {drive.gb_per_s:g} GB/s"
+    for kind in KINDS:
+        for name, found in catalogue(kind).items():
+            yield name, f"{kind}: {found.title}, {found.says}"
 
 
 def _precisions() -> Iterable[Row]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import BaseModel, GetJsonSchemaHandler
+from pydantic.json_schema import models_json_schema
 
 from simulator.experiment.extends import KEY
 
@@ -22,9 +23,16 @@ REF = "#/$defs/"
 PART = "PartOf"
 
 
-def file_schema(model: type[BaseModel]) -> Schema:
-    """Return the schema of a file that holds ``model``, which no other file extends."""
-    return {"$schema": DIALECT, **model.model_json_schema()}
+def file_schema(*models: type[BaseModel]) -> Schema:
+    """Return the schema of a file that holds one of ``models``, which no other file extends."""
+    return {"$schema": DIALECT, **_either(*models)}
+
+
+def _either(first: type[BaseModel], *others: type[BaseModel]) -> Schema:
+    if not others:
+        return first.model_json_schema()
+    _, found = models_json_schema([(model, "validation") for model in (first, *others)])
+    return {"anyOf": [{"$ref": f"{REF}{model.__name__}"} for model in (first, *others)], **found}
 
 
 def experiment_schema(model: type[BaseModel]) -> Schema:

@@ -168,14 +168,9 @@ def _machine(value: object) -> object:
 
 
 def _parts_schema() -> dict[str, Any]:
-    names = ("gpu", "host", "memory", "link", "drive")
-    parts: dict[str, Any] = {name: {"type": "string"} for name in names} | {"gpus": {"const": 1}}
-    return {
-        "type": "object",
-        "properties": parts,
-        "required": ["gpu", "host", "memory"],
-        "additionalProperties": False,
-    }
+    from simulator.machine.compose import Composition
+
+    return Composition.model_json_schema()
 
 
 Grid = dict[str, Annotated[list[Any], Field(min_length=1)]]

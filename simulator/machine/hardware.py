@@ -9,7 +9,7 @@ from typing import Annotated, Generic, Literal, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from simulator.config.units import Bytes, BytesPerSecond, FlopsPerSecond, Nanoseconds
-from simulator.config.yaml_file import find_named, load_yaml
+from simulator.config.yaml_file import find_named, read_yaml
 
 T = TypeVar("T")
 TierName = Literal["gpu", "cpu", "ssd"]
@@ -209,4 +209,9 @@ class HardwareProfile(_Strict):
 
 def load_hardware(name_or_path: str) -> HardwareProfile:
     """Return a profile by its name in hardware_profiles/ or by a path; InputError if it is wrong."""
-    return load_yaml(find_named("hardware_profiles", name_or_path), HardwareProfile)
+    from simulator.machine.compose import Described, described
+
+    document = read_yaml(find_named("hardware_profiles", name_or_path))
+    if "parts" in document.data:
+        return described(document.validate(Described), str(document.path))
+    return document.validate(HardwareProfile)

@@ -17,6 +17,8 @@ from simulator.model.spec import ModelSpec
 
 Fields = dict[str, Any]
 MOST_LAYERS = 10_000
+SIZES_DIFFER = 0.05
+"""From this share on, the size of the files of the weights is another than what is counted."""
 TEXT = ("text_config", "llm_config", "language_config", "language_model_config", "thinker_config")
 """Sections in which a composite model keeps the config of its language model."""
 FULL_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
@@ -37,8 +39,25 @@ def read_hf_config(path: Path) -> ModelSpec:
     fields = read(keys) if read else read_any(keys, MOST_LAYERS)
     fields |= precisions(keys, packed_experts=keys.kind == "gpt_oss")
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
+    fields["assumed"] = (*fields.get("assumed", ()), *_size_of_files(path, fields, name))
     source = {"name": name, "title": name, "source": f"{path}, model_type {keys.kind}"}
     return validate_mapping(source | fields, ModelSpec, str(path))
+
+
+def _size_of_files(path: Path, fields: Fields, name: str) -> list[str]:
+    """Return what to say where the index of the weights beside a config has another size than is counted."""
+    index = path.with_name("model.safetensors.index.json")
+    try:
+        stated = json.loads(index.read_text(encoding="utf-8"))["metadata"]["total_size"]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+    if not isinstance(stated, (int, float)) or stated <= 0:
+        return []
+    model = validate_mapping({"name": name, "title": name, "source": name} | fields, ModelSpec, str(path))
+    counted = model.non_expert_bytes() + model.all_expert_bytes()
+    if abs(counted / stated - 1) <= SIZES_DIFFER:
+        return []
+    return [f"weights are {counted / 1e9:.1f} GB as counted, and {stated / 1e9:.1f} GB in {index.name}"]
 
 
 def _text_of(config: Keys) -> Keys:

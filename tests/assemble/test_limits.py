@@ -15,7 +15,7 @@ from simulator.results.collect import Collector
 from simulator.trace.parquet import read_trace, write_trace
 from tests.command_line import moesim, refused
 from tests.failing import copied
-from tests.places import ROOT
+from tests.places import ROOT, WHOLE_PROFILE
 
 EXPERIMENT = """\
 name: e
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 def profile(folder: Path, old: str, new: str) -> str:
     """Write a profile that differs from rtx4090-pcie4 in one number; return the setting that names it."""
-    text = (ROOT / "hardware_profiles" / "rtx4090-pcie4.yaml").read_text()
+    text = WHOLE_PROFILE.read_text()
     assert text.count(old) == 1, old
     (folder / "h.yaml").write_text(text.replace(old, new))
     return "hardware=./h.yaml"
@@ -47,7 +47,7 @@ def profile(folder: Path, old: str, new: str) -> str:
 
 def link_of(rate: str) -> tuple[str, str]:
     """Return the line of the link to the GPU in the profile, and what to put there."""
-    text = (ROOT / "hardware_profiles" / "rtx4090-pcie4.yaml").read_text()
+    text = WHOLE_PROFILE.read_text()
     after = text.index("cpu_to_gpu:")
     start = text.index("value: ", after)
     end = text.index(",", start)

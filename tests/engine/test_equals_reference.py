@@ -23,7 +23,7 @@ from .strategies import scenarios
 
 asked = int(os.environ.get("MOESIM_EXAMPLES", "0"))
 many = settings(
-    max_examples=asked or 300,
+    max_examples=asked or 150,
     derandomize=not asked,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],

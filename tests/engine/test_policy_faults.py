@@ -19,7 +19,7 @@ from simulator.cli import main
 from simulator.engine.replay import replay
 from simulator.errors import PolicyError
 from simulator.trace.parquet import read_trace, write_trace
-from tests.places import ROOT
+from tests.places import ROOT, WHOLE_PROFILE
 from tests.policies.tools import context
 
 NOT_THERE = r"is not in the pool \(layer \d+, event \d+, \w+ tier\): does on_evict forget it\?"
@@ -216,7 +216,7 @@ def test_an_lru_that_forgets_to_forget_is_found_out_in_every_system(
 ) -> None:
     """The CPU is slow, so that Fiddler fetches; a policy that nobody asks cannot be found out."""
     mine = f"policies.eviction={folder}/mine.py:Forgetful"
-    fast = (ROOT / "hardware_profiles" / "rtx4090-pcie4.yaml").read_text()
+    fast = WHOLE_PROFILE.read_text()
     (tmp_path / "slow.yaml").write_text(fast.replace("value: 0.31,", "value: 0.01,"))
     machine = f"hardware={tmp_path / 'slow.yaml'}"
     said = stopped(moesim, folder, tmp_path / "o", f"system={host}", machine, mine, *place)

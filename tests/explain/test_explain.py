@@ -16,7 +16,7 @@ from simulator.experiment.sweep import expand
 from simulator.explain import layers, misses, prefetching, times
 from simulator.explain.diagnosis import Diagnosis, explain
 from tests.command_line import moesim as command
-from tests.places import ROOT
+from tests.places import WHOLE_PROFILE
 
 BASE: dict[str, Any] = {
     "name": "test",
@@ -63,7 +63,7 @@ def test_misses_add_up_and_their_causes_are_counted_by_hand() -> None:
 
 
 def test_a_change_is_the_run_that_a_user_could_make(tmp_path: Path) -> None:
-    profile = yaml.safe_load((ROOT / "hardware_profiles" / "rtx4090-pcie4.yaml").read_text())
+    profile = yaml.safe_load(WHOLE_PROFILE.read_text())
     link = profile["links"]["cpu_to_gpu"]["bandwidth"]
     number, unit = link["value"].split()
     link["value"] = f"{2 * float(number):g} {unit}"

@@ -18,6 +18,7 @@ from policies.eviction.lru import LRU
 from simulator.errors import InputError
 from simulator.runs.experiment import run_experiment
 from simulator.trace.core import Trace
+from simulator.trace.parts import take
 
 SMALL = {"workload.max_sequences": 2, "workload.max_decode_tokens": 4, "training_share": None}
 ONE: dict[str, Any] = {"extends": "quickstart", "sweep": None}
@@ -111,6 +112,7 @@ def test_what_is_wrong_is_said_in_one_line() -> None:
 def test_traces_are_read_by_name_and_their_locality_is_a_table() -> None:
     trace = moesim.read_trace("olmoe-mini")
     assert isinstance(trace, Trace)
+    trace = take(trace, trace.sequence < 2)
     table = moesim.locality(trace, "decode")
     found = table[table["layer"].isna() & (table["statistic"] == "reuse") & (table["lag"] == 1)]
     assert 0 < found["value"].item() < 1

@@ -14,7 +14,7 @@ from simulator.config.yaml_file import read_yaml, validate_mapping
 from simulator.data import folder, names
 from simulator.errors import InputError
 from simulator.machine.hardware import HardwareProfile, Sourced, load_hardware
-from tests.places import SHARED
+from tests.places import SHARED, WHOLE_PROFILE
 
 GB = 10**9
 WANTED = [
@@ -199,7 +199,7 @@ FAULTS: list[tuple[Callable[[Data], object], str]] = [
 
 @pytest.mark.parametrize(("change", "says"), FAULTS, ids=[says for _, says in FAULTS])
 def test_faults(change: Callable[[Data], object], says: str) -> None:
-    document = read_yaml(folder("hardware_profiles") / "rtx4090-pcie4.yaml")
+    document = read_yaml(WHOLE_PROFILE)
     data = copy.deepcopy(document.data)
     change(data)
     with pytest.raises(InputError) as caught:

@@ -173,6 +173,18 @@ def test_what_is_missing_is_named(tmp_path: Path, said: dict[str, Any], words: s
     assert "\n" not in str(error.value)
 
 
+def test_the_size_of_the_files_checks_what_is_counted(tmp_path: Path) -> None:
+    said = LEAST | EXPERTS | {"tie_word_embeddings": False, "norm_topk_prob": True}
+    model = read(tmp_path, said)
+    size = 2 * model.total_params
+    index = tmp_path / "model.safetensors.index.json"
+    for stated, differs in ((size, False), (int(1.04 * size), False), (2 * size, True)):
+        index.write_text(json.dumps({"metadata": {"total_size": stated}, "weight_map": {}}))
+        assert any("as counted" in line for line in read(tmp_path, said).assumed) == differs
+    index.write_text("{")
+    assert read(tmp_path, said).assumed == ()
+
+
 def test_a_wrapped_config_that_failed() -> None:
     path = SHARED / "failing" / "qwen3_5_moe-config.json"
     if not path.exists():

@@ -19,7 +19,7 @@ from simulator.runs.backends import Checked, Failure, Played
 from simulator.runs.experiment import HowToRun, run_experiment
 from tests.command_line import moesim
 from tests.failing import copied
-from tests.places import ROOT
+from tests.places import ROOT, WHOLE_PROFILE
 from tests.sweep_files import write_experiment, write_short_trace
 
 CACHES = [0.125, 0.25]
@@ -29,7 +29,7 @@ SWEEP = {"grid": {"memory.gpu_expert_cache.fraction": CACHES}}
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a folder with an experiment of two runs on files of its own."""
-    shutil.copy(ROOT / "hardware_profiles" / "rtx4090-pcie4.yaml", tmp_path / "h.yaml")
+    shutil.copy(WHOLE_PROFILE, tmp_path / "h.yaml")
     shutil.copy(ROOT / "models" / "olmoe-1b-7b.yaml", tmp_path / "m.yaml")
     write_short_trace(tmp_path / "learn.parquet", 1, 16)
     write_experiment(tmp_path, "base.yaml")

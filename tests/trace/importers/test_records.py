@@ -101,6 +101,14 @@ def test_positions_that_restart_are_passes_of_a_sequence(tmp_path: Path) -> None
     assert trace.header.phase_source == "told by the sizes of passes"
 
 
+def test_passes_that_hold_several_requests_tell_no_phase(tmp_path: Path) -> None:
+    made = [{"layer": 0, "token_idx": i, "topk_ids": [3, 1]} for step in ((0, 1), (0,), (0, 1)) for i in step]
+    text = lines(*({"req_id": "a"} | record for record in made))
+    with pytest.raises(InputError, match="--phase: missing, and the file has no phases"):
+        load(tmp_path, text, "r.jsonl", ImportOptions(n_experts=4))
+    assert load(tmp_path, text, "r.jsonl").phase.tolist() == [1] * 5
+
+
 def test_order_alone_tells_tokens_where_every_layer_has_all(tmp_path: Path) -> None:
     layer_major = "layer,topk_ids\n0,3;1\n0,2;0\n1,1;0\n1,3;2\n"
     interleaved = "layer,topk_ids\n0,3;1\n1,1;0\n0,2;0\n1,3;2\n"

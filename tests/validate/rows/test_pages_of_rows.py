@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulator import data
-from simulator.machine.hardware import load_hardware
+from simulator.machine.find import load_machine
 from simulator.model.load import load_model
 from simulator.trace.synth.generate import synthesise
 from simulator.trace.synth.like import joined
@@ -42,7 +42,7 @@ def test_there_are_rows_of_every_kind() -> None:
 @pytest.mark.parametrize("one", ROWS, ids=[one.row.id for one in ROWS])
 def test_a_row_names_a_model_a_machine_and_a_routing_of_its_shape(one: Any) -> None:
     for given in settings(one):
-        load_hardware(given["hardware"])
+        load_machine(given["hardware"])
         assert given["routing"] in routing_names()
         published, _ = load_published(str(ROUTING / f"{given['routing']}.yaml"))
         assert published.assumed.model == given["model"]

@@ -48,7 +48,7 @@ def records_of(
         key = (record.sequence, record.step, record.position, record.layer)
         first = joined.setdefault(key, record)
         if first is not record:
-            first.ids += record.ids or []  # type: ignore[operator]  # rows of one expert have ids
+            first.ids = [*(first.ids or []), *(record.ids or [])] or None
             first.weights = None if first.weights is None else first.weights + (record.weights or [])
     yield from joined.values()
 

@@ -56,7 +56,6 @@ def tell(records: Sequence[Record], where: str) -> Told:
         mine = [records[place] for place in group]
         steps = _steps(mine, where)
         if steps is None:
-            passes_known = False
             tokens = [(0, _need(record)) for record in mine]
             n = 1
         else:
@@ -68,8 +67,9 @@ def tell(records: Sequence[Record], where: str) -> Told:
         for place, (step, position) in zip(group, tokens, strict=True):
             sequence = n_sequences + sum(step >= first for first in firsts[1:])
             keys[place] = (sequence, step, position)
-        if steps is not None:
-            phases |= _phases_of({keys[place] for place in group})
+        found = None if steps is None else _phases_of({keys[place] for place in group})
+        passes_known = passes_known and found is not None
+        phases |= found or {}
         n_sequences += n
     _check_once(records, keys, where)
     return Told(keys, phases if passes_known else None, list(dict.fromkeys(notes)))
@@ -143,16 +143,23 @@ def _check_even(mine: Sequence[Record], tokens: Sequence[tuple[int, int]], where
             raise InputError(where, what, "record each token's position, and name it: --column position=NAME")
 
 
-def _phases_of(keys: set[Key]) -> dict[Key, int]:
-    """Return phases by passes: passes of one token after the last one of several are decode steps."""
-    passes: dict[tuple[int, int], int] = {}
+def _phases_of(keys: set[Key]) -> dict[Key, int] | None:
+    """Return phases by the sizes of passes: a prompt in passes of several tokens, then steps of one.
+
+    None where they are mixed: then a pass may hold several requests, and its size tells nothing.
+    """
+    sizes: dict[tuple[int, int], int] = {}
     for sequence, step, _ in keys:
-        passes[sequence, step] = passes.get((sequence, step), 0) + 1
-    last: dict[int, int] = {}
-    for (sequence, step), size in passes.items():
-        if size > 1:
-            last[sequence] = max(step, last.get(sequence, step))
-    return {key: DECODE if key[1] > last.get(key[0], key[1]) else PREFILL for key in keys}
+        sizes[sequence, step] = sizes.get((sequence, step), 0) + 1
+    first_single: dict[int, int] = {}
+    for (sequence, step), size in sorted(sizes.items()):
+        if size == 1:
+            first_single.setdefault(sequence, step)
+        elif sequence in first_single:
+            return None
+    if any(sequence not in first_single for sequence, _ in sizes):
+        return None
+    return {key: DECODE if key[1] >= first_single[key[0]] else PREFILL for key in keys}
 
 
 def _need(record: Record) -> int:

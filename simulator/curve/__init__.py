@@ -1,0 +1,1 @@
+"""Hit rates at many cache sizes, without time: by stack distances where theory allows, else size by size."""
