@@ -66,6 +66,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "lirs": "policies.eviction.lirs:LIRS",
         "w-tinylfu": "policies.eviction.w_tinylfu:WTinyLFU",
         "prompts-pass-by": "policies.eviction.prompts_pass_by:PromptsPassBy",
+        "mrs": "policies.eviction.mrs:MRS",
+        "plec": "policies.eviction.plec:PLEC",
     },
     "admission": {
         "always": "policies.admission.always:Always",
@@ -76,6 +78,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "per-layer": "policies.partition.per_layer:PerLayer",
         "whole-layers": "policies.partition.whole_layers:WholeLayers",
         "adapmoe": "policies.partition.adapmoe:AdapMoE",
+        "shallow-first": "policies.partition.shallow_first:ShallowFirst",
     },
     "prefetch": {
         "none": "policies.prefetch.none:NoPrefetch",
@@ -92,6 +95,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "fixed": "policies.precision.fixed:Fixed",
         "hobbit": "policies.precision.hobbit:Hobbit",
         "by-importance": "policies.precision.by_importance:ByImportance",
+        "prompt-tail": "policies.precision.prompt_tail:PromptTail",
     },
     "placement": {
         "fetch": "policies.placement.fetch:Fetch",
@@ -99,6 +103,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "fiddler": "policies.placement.fiddler:Fiddler",
         "fetch-share": "policies.placement.fetch_share:FetchShare",
         "least-weighty": "policies.placement.least_weighty:LeastWeighty",
+        "two-ended": "policies.placement.two_ended:TwoEnded",
+        "deferred": "policies.placement.deferred:Deferred",
     },
     "routing": {
         "as-recorded": "policies.routing.as_recorded:AsRecorded",

@@ -21,8 +21,9 @@ class GateLookahead(Prefetch):
     summed over tokens; ties: lowest key first), at the precision that its weights ask for; an expert
     that is resident in a version that serves is wished in that one. ``adaptive`` goes a layer further only
     when all that is predicted for the nearer ones is resident (HOBBIT). ``most`` limits the experts a
-    layer. Where the trace has no recorded predictions, ``accuracy`` (one share a layer of distance)
-    stands in for them: an assumption.
+    layer. Nearer layers than ``first`` are left alone (ProMoE's stride). Where the trace has no recorded
+    predictions, or ``stated`` says that another predictor than the gates is meant, ``accuracy`` (one share a
+    layer of distance) stands in for them: an assumption.
     """
 
     cite = (
@@ -37,29 +38,33 @@ class GateLookahead(Prefetch):
         most: Annotated[int, Field(ge=1)] | None = None,
         *,
         adaptive: bool = False,
+        first: Annotated[int, Field(ge=1)] = 1,
+        stated: bool = False,
     ) -> None:
         self.n_layers, self.accuracy, self.most, self.adaptive = n_layers, accuracy, most, adaptive
+        self.first, self.stated = first, stated
 
     def check(self, trace: Trace) -> None:
         """Refuse a trace that does not look that far ahead, where no accuracy is assumed either."""
-        check_reach(trace, self.n_layers, self.accuracy)
+        check_reach(trace, self.n_layers, self.accuracy, stated=self.stated)
 
     def bind(self, context: Context) -> None:
         """Find who predicts."""
         super().bind(context)
-        self.predictor = predictor(context, self.n_layers, self.accuracy)
+        self.predictor = predictor(context, self.n_layers, self.accuracy, stated=self.stated)
 
     def assumptions(self) -> Sequence[str]:
         """Say whether the predictions were recorded."""
         if not isinstance(self.predictor, Assumed):
             return []
         shares = ", ".join(f"{share:g}" for share in (self.accuracy or [])[: self.n_layers])
-        return [f"the trace has no predictions: an accuracy of {shares} by layers ahead is assumed"]
+        why = "a predictor of its own" if self.stated else "the trace has no predictions"
+        return [f"{why}: an accuracy of {shares} by layers ahead is assumed"]
 
     def wishes(self, event: Event, resident: Container[int]) -> Sequence[Wish]:
         """Return the predicted experts of the next layers of this pass."""
         found: list[Wish] = []
-        for ahead in range(1, min(self.n_layers, self.context.n_layers - 1 - event.layer) + 1):
+        for ahead in range(self.first, min(self.n_layers, self.context.n_layers - 1 - event.layer) + 1):
             wishes = self._ahead(event, ahead, resident)
             found += wishes
             if self.adaptive and any(wish.key not in resident for wish in wishes):

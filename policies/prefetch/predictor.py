@@ -23,10 +23,12 @@ class Predictor(Protocol):
         """Return experts and weights [tokens][k] of layer ``layer + ahead``; -1 past the last layer."""
 
 
-def check_reach(trace: Trace, reach: int, accuracy: Sequence[float] | None) -> None:
+def check_reach(trace: Trace, reach: int, accuracy: Sequence[float] | None, *, stated: bool = False) -> None:
     """Refuse a reach that neither the trace nor the assumption has. Errors: InputError."""
     where, fault = "policies.prefetch", f"looks {reach} layers ahead"
-    if trace.predicted:
+    if stated and accuracy is None:
+        raise InputError(where, "a stated predictor has no accuracy", "such as accuracy: [0.9, 0.8]")
+    if trace.predicted and not stated:
         if reach > len(trace.predicted):
             raise InputError(where, fault, f"the trace predicts {len(trace.predicted)}")
     elif accuracy is None:
@@ -36,10 +38,12 @@ def check_reach(trace: Trace, reach: int, accuracy: Sequence[float] | None) -> N
         raise InputError(where, fault, f"accuracy has {len(accuracy)} entries, one for each distance")
 
 
-def predictor(context: Context, reach: int, accuracy: Sequence[float] | None) -> Predictor:
-    """Return the recorded predictor where the trace has one, else the assumed one."""
+def predictor(
+    context: Context, reach: int, accuracy: Sequence[float] | None, *, stated: bool = False
+) -> Predictor:
+    """Return the recorded predictor where the trace has one and none is ``stated``, else the assumed one."""
     assert context.trace is not None
-    if context.trace.predicted:
+    if context.trace.predicted and not stated:
         return RecordedGates(context.trace)
     return Assumed(context.trace, (accuracy or [])[:reach], context.seed)
 

@@ -32,6 +32,8 @@ REFUSED = {
     "fiddler": "has no CPU beside a GPU",
     "freetoken-hybrid": "has no CPU beside a GPU",
     "hobbit-cpu": "has no CPU beside a GPU",
+    "hybrimoe": "has no CPU beside a GPU",
+    "ktransformers": "has no CPU beside a GPU",
     "llama-cpp-moe-cache": "has no CPU beside a GPU",
     "llama-cpp-n-cpu-moe": "has no CPU beside a GPU",
     "static-cpu-experts": "has no CPU beside a GPU",
