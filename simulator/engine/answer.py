@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 EngineName = Literal["auto", "simpy"]
-"""Who plays: the processes of ``engine/processes/``, or (auto) the fastest engine that can. No result depends on it."""
+"""Who plays: the SimPy model (``engine/processes/``), or the fastest that can; no result differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Bytes that each link moved, the most that each caching tier held, and how prefetches ended (§5, §10)."""
+    """Bytes that each link moved, the most that each caching tier held, how prefetches ended (§5, §10)."""
 
     link_bytes: dict[str, int]
     peak_bytes: dict[str, int]

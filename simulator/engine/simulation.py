@@ -69,6 +69,7 @@ class Simulation:
                     policy.on_sequence_start()
             if p.cache_bytes is not None and self.resize is not None:
                 self.resize(p.cache_bytes)
+                self.player.loader.queue_write_backs()  # of what no longer fits, at once (§8)
             record = play(p)
             yield env.timeout(record.end_ns - env.now)
             self.keep(p, record)

@@ -59,7 +59,7 @@ def run_engine(scenario: Scenario, *, merge: bool = False, observer: Observer | 
 
 
 def run_simpy(scenario: Scenario, *, every_ns: bool = False) -> Result:
-    """Play the scenario on the SimPy engine; ``every_ns`` has all look in every nanosecond if there is work."""
+    """Play the scenario on the SimPy engine; ``every_ns``: all look in every nanosecond for work."""
     s = scenario
     of = tiers(s, processes.Pool, processes.Tier)
     n_events = len(s.passes) * s.n_layers

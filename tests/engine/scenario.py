@@ -25,7 +25,7 @@ class PassSpec:
 
 @dataclass(frozen=True)
 class Script:
-    """What the policies of a run say beside wishes and the CPU; keys of experts where nothing else is said."""
+    """What the policies of a run say beside wishes and the CPU; keys are of experts unless it is said."""
 
     version_bytes: tuple[tuple[int, ...], ...] = ()
     """Per version beside the main one, per layer."""
@@ -71,7 +71,7 @@ class Scenario:
     pools: tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]
     """Per caching tier (all but the last): (capacity, layers) of each pool."""
     eviction: tuple[str, ...]
-    """Per caching tier: a name of ``scripted.EVICTIONS``."""
+    """Per caching tier: a name of the registry, ``preloading`` or ``scripted-record``."""
     passes: tuple[PassSpec, ...]
     expert_ns: tuple[int, ...]
     expert_token_ns: int = 0
@@ -95,7 +95,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class PassResult:
-    """When a pass ran, what its nanoseconds were spent on, what was occupied in how many, and what was counted.
+    """When a pass ran, what its nanoseconds were spent on, what was occupied when, and what was counted.
 
     No mapping has zero entries; ``busy`` is by link, and ``cpu`` is the helper.
     """

@@ -1,4 +1,4 @@
-"""Policies and costs that do what a scenario says, and the words in which an engine's answers are compared."""
+"""Policies and costs that do what a scenario says, and an engine's answers in its words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from policies.base import (
     Routing,
     Wish,
 )
-from policies.eviction.lru import LRU
 from policies.registry import create
 from simulator.engine.answer import Answer
 from simulator.engine.decide import PolicySet
@@ -29,16 +28,16 @@ from simulator.engine.demand import Pass, PassCosts, Record
 from .scenario import PassResult, Result, Scenario
 
 COUNTS = (
-    "lookups hits late fetched on_cpu deferred substituted skipped found_in_dram not_in_top demand_bytes"
-    " mass_high mass_low mass_substituted mass_deferred mass_skipped"
-).split()
+    *("lookups", "hits", "late", "fetched", "on_cpu", "deferred", "substituted", "skipped"),
+    *("found_in_dram", "not_in_top", "demand_bytes"),
+    *("mass_high", "mass_low", "mass_substituted", "mass_deferred", "mass_skipped"),
+)
 
 
-class Preloading(LRU):
-    """LRU that starts with some experts, and looks at every step: whoever served the most others goes last."""
+class Preloading(Eviction):
+    """Starts with some experts, and looks at every step: who served least goes first."""
 
     def __init__(self, wanted: Sequence[int]) -> None:
-        super().__init__()
         self.wanted = wanted
         self.served: Counter[int] = Counter()
         self.here: set[int] = set()
@@ -63,7 +62,7 @@ class Preloading(LRU):
         return min(free, key=lambda key: (self.served[key], key), default=None)
 
 
-class Record_(Eviction):
+class ScriptedRecord(Eviction):
     """Replays the residency that the scenario says."""
 
     refuses = True
@@ -145,9 +144,7 @@ class Rewrites(Routing):
 
     def rewrite(self, event: Event, hit: Sequence[bool]) -> Sequence[int]:
         changes = self.rewritten.get(event.index, {})
-        return [
-            key if there else changes.get(key, key) for key, there in zip(event.keys, hit, strict=True)
-        ]
+        return [key if there else changes.get(key, key) for key, there in zip(event.keys, hit, strict=True)]
 
 
 class Refuses(Admission):
@@ -188,7 +185,7 @@ Made = tuple[int, Eviction, Sequence[int], tuple[int, ...]]
 
 
 def pools(s: Scenario) -> list[list[Made]]:
-    """Return (capacity, policy, layers, versions) of each pool of each caching tier; the policies are bound."""
+    """Return (capacity, policy, layers, versions) of each pool of each tier; the policies are bound."""
     seed = 0
     found = []
     for tier, of_tier in enumerate(s.pools):
@@ -210,7 +207,7 @@ def _eviction(s: Scenario, name: str) -> Eviction:
     if name == "preloading":
         return Preloading(s.script.preloaded)
     if name == "scripted-record":
-        return Record_(s.script.recorded)
+        return ScriptedRecord(s.script.recorded)
     policy = create("eviction", name)
     assert isinstance(policy, Eviction)
     return policy
@@ -261,9 +258,6 @@ def result(
 
 def _without_zeros(of: Mapping[str, float]) -> Mapping[str, float]:
     return {name: n for name, n in of.items() if n}
-
-
-Kinds = tuple[Callable[[int, Eviction], object], Callable[..., object]]
 
 
 def tiers(s: Scenario, pool_of: Callable[..., object], tier_of: Callable[..., object]) -> list[object]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from policies.base import UNWANTED
 from simulator.engine.demand import Launches
 from simulator.engine.plan import HostPlan, LinkPlan, MachinePlan, Overhead, RuntimePlan
 
-from .scenario import PassSpec, Scenario
+from .scenario import PassSpec, Scenario, Script
 
 T = TypeVar("T")
 U = TypeVar("U")
 GB = 10**9  # bytes/s: one byte a nanosecond
 
 rates = st.sampled_from([GB, 2 * GB, GB // 2])
+EVICTIONS = ["lru", "fifo", "lfu", "random", "decayed-lfu", "lfru", "least-stale", "preloading"]
 some_ns = st.sampled_from([0, 1, 2, 5, 10])
 host_ns = st.sampled_from([0, 0, 1, 2, 5, 40])
 
@@ -62,13 +65,19 @@ def machine_plans(draw: st.DrawFn, n_tiers: int) -> MachinePlan:
 
 
 @st.composite
-def tensors_of(draw: st.DrawFn, expert_bytes: tuple[int, ...]) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """Cut the experts of each layer in one to three tensors of a byte or more."""
+def tensors_of(
+    draw: st.DrawFn, sizes: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Cut the experts of each layer in one to three tensors of a byte or more, as many in each version."""
     found = []
-    for size in expert_bytes:
-        cuts = draw(st.sets(st.integers(1, size - 1), max_size=2)) if size > 1 else set()
-        ends = [0, *sorted(cuts), size]
-        found.append((tuple(b - a for a, b in pairwise(ends)),))
+    for of_layer in zip(*sizes, strict=True):
+        n_cuts = draw(st.integers(0, min(2, *(size - 1 for size in of_layer), 2)))
+        of_versions = []
+        for size in of_layer:
+            inside = st.integers(1, max(1, size - 1))
+            cuts = draw(st.sets(inside, min_size=n_cuts, max_size=n_cuts)) if n_cuts else set()
+            of_versions.append(tuple(b - a for a, b in pairwise([0, *sorted(cuts), size])))
+        found.append(tuple(of_versions))
     return tuple(found)
 
 
@@ -104,8 +113,8 @@ def all_launches(draw: st.DrawFn, n_layers: int) -> Launches:
 
 
 @st.composite
-def runtime_plans(draw: st.DrawFn, expert_bytes: tuple[int, ...], *, exclusive: bool) -> RuntimePlan:
-    tensors = draw(sometimes(tensors_of(expert_bytes), otherwise=()))
+def runtime_plans(draw: st.DrawFn, sizes: tuple[tuple[int, ...], ...], *, exclusive: bool) -> RuntimePlan:
+    tensors = draw(sometimes(tensors_of(sizes), otherwise=()))
     parts = draw(st.sampled_from([1, 1, 2, 3]))
     overhead = Overhead()
     if draw(st.booleans()):
@@ -186,6 +195,56 @@ def all_wishes(
 
 
 @st.composite
+def scripts(
+    draw: st.DrawFn, passes: tuple[PassSpec, ...], n_experts: int, expert_bytes: tuple[int, ...]
+) -> Script:
+    """Draw what policies say of versions, routing, admission, residency, and how the cache shrinks."""
+    n_layers = len(expert_bytes)
+    demands = [[key for key, _ in demand] for spec in passes for demand in spec.demands]
+    experts = st.sampled_from(range(n_layers * n_experts))
+
+    def by_event(of: Callable[[int, list[int]], st.SearchStrategy[T]]) -> st.SearchStrategy[dict[int, T]]:
+        return st.fixed_dictionaries({i: of(i % n_layers, keys) for i, keys in enumerate(demands) if keys})
+
+    def some(_layer: int, keys: list[int]) -> st.SearchStrategy[frozenset[int]]:
+        return st.frozensets(st.sampled_from(keys), max_size=2)
+
+    def others(layer: int, keys: list[int]) -> st.SearchStrategy[dict[int, int]]:
+        of_layer = range(layer * n_experts, (layer + 1) * n_experts)
+        return st.dictionaries(st.sampled_from(keys), st.sampled_from([-1, *of_layer]), max_size=2)
+
+    n_more = draw(st.sampled_from([0, 0, 0, 1, 2]))
+    more = tuple(tuple(draw(st.integers(1, size)) for size in expert_bytes) for _ in range(n_more))
+    versions = range(n_more + 1)
+
+    def wanted(_layer: int, keys: list[int]) -> st.SearchStrategy[tuple[int, ...]]:
+        return st.tuples(*[st.sampled_from([0, *versions, UNWANTED])] * len(keys))
+
+    pairs = st.tuples(st.sampled_from(versions), st.sampled_from([*versions, UNWANTED]))
+    every = st.sampled_from(range(n_layers * n_experts * (n_more + 1)))
+    return Script(
+        version_bytes=more,
+        split=n_more == 1 and draw(st.booleans()),
+        wanted=draw(by_event(wanted)) if n_more else {},
+        accepted=draw(st.frozensets(pairs, max_size=4)) if n_more else frozenset(),
+        rewritten=draw(sometimes(by_event(others), otherwise={})),
+        skipped=draw(sometimes(by_event(some), otherwise={})),
+        refused=draw(sometimes(st.frozensets(every, max_size=6), otherwise=frozenset())),
+        backwards=draw(st.booleans()),
+        ascending=draw(st.booleans()),
+        shields=draw(st.sampled_from([True, True, False])),
+        preloaded=tuple(draw(st.lists(experts, unique=True, max_size=4))),
+        recorded=draw(sometimes(by_event(some), otherwise={})),
+        caches=draw(
+            sometimes(
+                st.dictionaries(st.sampled_from(range(len(passes))), st.integers(0, 40), max_size=2),
+                otherwise={},
+            )
+        ),
+    )
+
+
+@st.composite
 def scenarios(draw: st.DrawFn) -> Scenario:
     """Draw a run."""
     n_tiers = draw(st.sampled_from([2, 3]))
@@ -204,14 +263,31 @@ def scenarios(draw: st.DrawFn) -> Scenario:
             if keys:
                 defer = draw(st.sampled_from([0, 0, 1, 2]))
                 on_cpu[event] = dict.fromkeys(draw(st.lists(st.sampled_from(keys), unique=True)), defer)
+    script = Script()
+    if draw(st.booleans()):
+        script = draw(scripts(passes, n_experts, expert_bytes))
+    n = script.n_versions
+    worse = st.integers(0, n - 1)
+    wishes = {
+        event: tuple((key * n + (draw(worse) if n > 1 else 0), ahead) for key, ahead in some)
+        for event, some in wishes.items()
+    }
+    eviction = [draw(st.sampled_from(EVICTIONS)) for _ in range(n_tiers - 1)]
+    if script.recorded:
+        eviction[0] = "scripted-record"
     return Scenario(
         machine=draw(machine_plans(n_tiers)),
-        runtime=draw(runtime_plans(expert_bytes, exclusive=draw(sometimes(st.booleans(), otherwise=False)))),
+        runtime=draw(
+            runtime_plans(
+                (expert_bytes, *script.version_bytes),
+                exclusive=draw(sometimes(st.booleans(), otherwise=False)),
+            )
+        ),
         n_layers=n_layers,
         n_experts=n_experts,
         expert_bytes=expert_bytes,
         pools=tuple(draw(tier_pools(expert_bytes, n_experts)) for _ in range(n_tiers - 1)),
-        eviction=tuple(draw(st.sampled_from(["lru", "fifo"])) for _ in range(n_tiers - 1)),
+        eviction=tuple(eviction),
         passes=passes,
         expert_ns=tuple(draw(some_ns) for _ in range(n_layers)),
         expert_token_ns=draw(st.sampled_from([0, 1])),
@@ -220,4 +296,5 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         activation_bytes=draw(st.sampled_from([1, 0, 2])),
         wishes=wishes,
         on_cpu=on_cpu,
+        script=script,
     )

@@ -1,4 +1,4 @@
-"""Carrying: transfers are cut into pieces, queued, forwarded over a second hop, and land (docs/timing.md §5, §7)."""
+"""Carrying: transfers are cut into pieces, queued, forwarded, and land (docs/timing.md §5, §7)."""
 
 from __future__ import annotations
 

@@ -64,9 +64,7 @@ class Engine:
         after_event = runtime.evict == "after_event"
         events = Events(tiers, policies, speculation, exclusive, after_event=after_event)
         helper = Helper(clock, rates)
-        self.main = Main(
-            clock, runtime, self.links, carrier, helper, speculation, events, exclusive, costs
-        )  # fmt: skip
+        self.main = Main(clock, runtime, self.links, helper, events, costs)
         carrier.news = self.main.tell
 
     def run(self, passes: Iterable[Pass]) -> int:

@@ -52,7 +52,7 @@ class Step:
 
     ``tokens`` has D, in order, with the tokens of each key. ``hits`` are keys of it; ``transfers`` has what
     brings the others that the main unit computes, late ones first queued by a prefetch. ``fetched`` is in
-    queueing order. ``cpu`` has (key, layers of deferral). ``extra`` are keys of D that only routing put there.
+    queueing order. ``cpu`` has (key, layers of deferral). ``extra`` are keys of D that routing put there.
     """
 
     event: Event
@@ -75,9 +75,14 @@ class Events:
     """Answers demand events from the state of the tiers."""
 
     def __init__(
-        self, tiers: Sequence[Tier], policies: Policies, speculation: Speculation, exclusive: Exclusive | None,
-        *, after_event: bool,
-    ) -> None:  # fmt: skip
+        self,
+        tiers: Sequence[Tier],
+        policies: Policies,
+        speculation: Speculation,
+        exclusive: Exclusive | None,
+        *,
+        after_event: bool,
+    ) -> None:
         self.top, self.host = tiers[0], tiers[1] if len(tiers) > 1 else None
         self.tiers, self.policies, self.speculation = tiers, policies, speculation
         self.exclusive, self.after_event = exclusive, after_event
@@ -109,7 +114,7 @@ class Events:
     # -- lookup (§4.1) ----------------------------------------------------------------------------
 
     def _look_up(self, step: Step, record: Record) -> dict[int, Found]:
-        """Look the demand up, let routing rewrite it, and count; return how each key of D was found."""
+        """Look the demand up, let routing rewrite it, and count; return how each of D was found (§4.1)."""
         event = step.event
         looked_up = self._versions(event)
         how = dict[int, Found]()
@@ -193,7 +198,7 @@ class Events:
     # -- placement (§4.3) -------------------------------------------------------------------------
 
     def _place(self, step: Step, record: Record) -> None:
-        """Ask where each miss is computed, and count what became of it."""
+        """Ask where each miss is computed, and count what became of it (§4.3)."""
         if not step.missed:
             return
         event, host, n = step.event, self.host, self.n_versions
@@ -239,7 +244,7 @@ class Events:
                 self.top.evict(key)
 
     def _use(self, step: Step) -> None:
-        """Tell the policies of tier 0 of D, and those of tier 1 of what was looked up there."""
+        """Tell the policies of tier 0 of D, and those of tier 1 of what was looked up there (§4.4)."""
         self.top.use(step.event, tuple(step.tokens))
         if self.host is not None:
             self.host.use(step.event, self._looked_up_below(step))
@@ -249,7 +254,7 @@ class Events:
         return tuple(key for key in step.missed if key in below)
 
     def _claim_space(self, step: Step) -> None:
-        """Give what is fetched a place in tier 0, and in tier 1 what comes from further off."""
+        """Give what is fetched a place in tier 0, and in tier 1 what comes from further off (§4.5)."""
         top, host, admission = self.top, self.host, self.policies.admission
         wanted = checked.asked_in_order(admission, step.event, step.fetched)
         for key in step.fetched:
@@ -306,7 +311,7 @@ class Events:
     # -- wishes (§4.7) ----------------------------------------------------------------------------
 
     def _wish(self, step: Step) -> None:
-        """Ask the prefetcher, and shield what it predicts from now on."""
+        """Ask the prefetcher, and shield what it predicts from now on (§4.7)."""
         prefetch, top = self.policies.prefetch, self.top
         step.wishes = checked.wishes(prefetch, step.event, top, top.n_layers, top.keys_per_layer)
         if prefetch.shields:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from simulator.engine.plan import RuntimePlan
@@ -53,7 +53,7 @@ class Experts:
             main.carrier.queue(transfers)
 
     def _give_buffer_back(self) -> Process:
-        """Queue the next streamed expert, as its buffer is free now ("Waves")."""
+        """Queue the next streamed expert, as its buffer is free now (§4, "Waves")."""
         if self.later:
             key = self.later.popleft()
             yield from self.main.call(self.main.host.plan.copy_ns)
@@ -63,7 +63,7 @@ class Experts:
     # -- computing (§4 "Experts") -------------------------------------------------------------------
 
     def compute(self) -> Process:
-        """Run every expert once in each stage, in the order that the overlap says."""
+        """Run every expert once in each stage, in the order that the overlap says (§4)."""
         run = {"expert": self._as_they_land, "layer": self._all_together, "in_order": self._in_order}
         for stage in range(self.n_stages):
             yield from run[self.runtime.overlap](stage)
@@ -71,19 +71,17 @@ class Experts:
     def _as_they_land(self, stage: int) -> Process:
         left = list(self.keys)
         while left:
-            ready = self._ready(left, stage)
-            if not ready:
-                yield from self._wait(left, stage, lambda: bool(self._ready(left, stage)))
-                ready = self._ready(left, stage)
-            left.remove(ready[0])
-            yield from self._run(ready[0], stage)
+            yield from self._wait(left, stage, 1)
+            key = self._ready(left, stage)[0]
+            left.remove(key)
+            yield from self._run(key, stage)
 
     def _all_together(self, stage: int) -> Process:
         left = list(self.keys)
         while left:
-            now = [key for key in left if key in self.queued]
-            yield from self._wait(now, stage, lambda: len(self._ready(now, stage)) == len(now))
-            for key in self._ready(now, stage):
+            queued = [key for key in left if key in self.queued]
+            yield from self._wait(queued, stage, len(queued))
+            for key in self._ready(queued, stage):
                 left.remove(key)
                 yield from self._run(key, stage)
 
@@ -92,7 +90,7 @@ class Experts:
         while left:
             key = next(key for key in left if key in self.queued)
             left.remove(key)
-            yield from self._wait([key], stage, lambda: bool(self._ready([key], stage)))
+            yield from self._wait([key], stage, 1)
             yield from self._run(key, stage)
 
     def _ready(self, keys: Iterable[int], stage: int) -> list[int]:
@@ -134,11 +132,11 @@ class Experts:
 
     # -- waiting ----------------------------------------------------------------------------------
 
-    def _wait(self, keys: list[int], stage: int, enough: Callable[[], bool]) -> Process:
-        """Wait until enough has landed; each part of the wait has the label of its link."""
+    def _wait(self, keys: list[int], stage: int, n: int) -> Process:
+        """Wait until ``n`` of the keys are ready; each part of the wait has the label of its link."""
         main = self.main
         start = main.now
-        while not enough():
+        while len(self._ready(keys, stage)) < n:
             key, link = self._awaited(keys, stage)
             yield from main.hear_news(f"stall_{link.plan.name}", self.layer, key)
         if main.now > start:

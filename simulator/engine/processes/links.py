@@ -34,7 +34,7 @@ class Watch(Protocol):
 
 
 class Link:
-    """One link: its lanes, its two queues, the bytes that it moved and the time that it was busy (§5, §10)."""
+    """One link: its lanes, its two queues, the bytes that it moved, the time that it was busy (§5, §10)."""
 
     def __init__(self, clock: Clock, plan: LinkPlan, first_priority: int, rates: Rates, watch: Watch) -> None:
         self.clock, self.plan = clock, plan
@@ -166,7 +166,7 @@ class Lane:
         self.watch.ended(job)
 
     def _pass_boundaries(self, job: Job) -> int:
-        """Pass what was reached in this nanosecond: all boundaries and the end, or, with slots, only one (§7).
+        """Pass what was reached in this nanosecond: boundaries and the end, or, with slots, only one (§7).
 
         Return the mark that was passed last.
         """

@@ -9,15 +9,12 @@ from typing import Protocol
 from simulator.engine.demand import Launches, Pass, Record
 from simulator.engine.plan import RuntimePlan, move_ns
 from simulator.engine.processes import clock as order
-from simulator.engine.processes.carrier import Carrier
 from simulator.engine.processes.clock import Clock, Process, Signal
 from simulator.engine.processes.event import Events, Step
-from simulator.engine.processes.exclusive import Exclusive
 from simulator.engine.processes.experts import Experts
 from simulator.engine.processes.helper import OPERATIONS, Computation, Group, Helper
 from simulator.engine.processes.host import Host
 from simulator.engine.processes.links import Link
-from simulator.engine.processes.speculation import Speculation
 
 
 class Costs(Protocol):
@@ -36,13 +33,13 @@ class Main:
     """Plays passes: dense work, demand events, experts, combines; with a label for every nanosecond."""
 
     def __init__(
-        self, clock: Clock, runtime: RuntimePlan, links: Sequence[Link], carrier: Carrier, helper: Helper,
-        speculation: Speculation, events: Events, exclusive: Exclusive | None, costs: Costs,
+        self, clock: Clock, runtime: RuntimePlan, links: Sequence[Link], helper: Helper, events: Events,
+        costs: Costs,
     ) -> None:  # fmt: skip
-        self.clock, self.runtime, self.links, self.carrier = clock, runtime, links, carrier
-        self.helper, self.speculation, self.events = helper, speculation, events
-        self.exclusive, self.costs = exclusive, costs
-        self.top, self.below = carrier.top, carrier.host
+        self.clock, self.runtime, self.links, self.helper, self.events = clock, runtime, links, helper, events
+        self.speculation, self.exclusive, self.costs = events.speculation, events.exclusive, costs
+        self.carrier = self.speculation.carrier
+        self.top, self.below = self.carrier.top, self.carrier.host
         self.host = Host(runtime.host)
         self.launches: Launches | None = None
         self.record = Record(0)
@@ -60,7 +57,7 @@ class Main:
     # -- a pass (§3) ------------------------------------------------------------------------------
 
     def play(self, p: Pass) -> Process:
-        """Play one pass, and fill its record."""
+        """Play one pass, and fill its record (§3)."""
         record = self.record = Record(self.now, stall_ns=[0] * len(self.links))
         busy = [link.busy_ns() for link in self.links]
         busy_cpu = self.helper.busy_ns()
@@ -79,7 +76,7 @@ class Main:
     # -- a layer step (§4) --------------------------------------------------------------------------
 
     def _layer(self, p: Pass, layer: int) -> Process:
-        """Do a layer step: before, the demand event, after, the experts, combine."""
+        """Do a layer step: before, the demand event, after, the experts, combine (§4)."""
         costs = p.costs
         yield from self._dense("before_ns", layer, costs.before_ns[layer])
         if not len(p.demands[layer]):
@@ -147,7 +144,7 @@ class Main:
     # -- a CPU group (§9) ---------------------------------------------------------------------------
 
     def _send_group(self, step: Step, last_layer: int) -> None:
-        """Send the activations of a step's CPU group on their way."""
+        """Send a step's CPU group on its way: activations, computations, outputs (§9)."""
         layer = step.event.layer
         group = Group(min(layer + min(defer for _, defer in step.cpu), last_layer))
         self.groups.append(group)

@@ -106,7 +106,7 @@ class Picks:
         return next((job for job in lane.link.speculative if job.piece is last.piece), None)
 
     def _may_start(self, job: Job) -> bool | None:
-        """Return whether a job may start; False: it blocks its queue; None: its prefetch was removed (§5, §7)."""
+        """Return whether a job may start; False: it blocks its queue; None: it was removed (§5, §7)."""
         transfer, speculation = job.transfer, self.speculation
         if transfer.speculative and transfer.fate is Fate.GOES_ON:
             if job.reads_ahead:

@@ -1,4 +1,4 @@
-"""Rates: what moves or is computed at a rate that others change, and who gets how much (docs/timing.md §6)."""
+"""Rates: what moves or is computed, and who gets how much of what (docs/timing.md §6)."""
 
 from __future__ import annotations
 

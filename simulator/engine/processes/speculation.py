@@ -42,7 +42,7 @@ class Speculation:
     # -- a wish (§4.7) ----------------------------------------------------------------------------
 
     def wanted(self, key: int, demand: Container[int]) -> bool:
-        """Return whether a wish is to be queued: its key is neither there, nor on its way, nor demanded now."""
+        """Return whether to queue a wish: its key is neither there, nor on its way, nor demanded now."""
         return key not in demand and key not in self.top.pool(key) and key not in self.waiting
 
     def queue(self, key: int, due: int) -> None:
@@ -142,7 +142,7 @@ class Speculation:
         self._let_source_go(transfer)
         if transfer.waits_for is not None:
             transfer.waits_for.waiters.remove(transfer)
-        if transfer.into_host and not stop:
+        if transfer.into_host and (not stop or not self._is_read(transfer)):
             transfer.fate = Fate.ONLY_READ
             self._withdraw_from(transfer, -1)
         else:
@@ -158,6 +158,10 @@ class Speculation:
         self._stop(transfer)
         self.carrier.look()
 
+    def _is_read(self, transfer: Transfer) -> bool:
+        """Return whether a transfer is in flight into tier 1."""
+        return self.host is not None and self.host.bringing(transfer.key) is transfer
+
     def _let_source_go(self, transfer: Transfer) -> None:
         if self.host is not None:
             self.host.unpin(transfer.key)
@@ -166,7 +170,7 @@ class Speculation:
         """Stop what moves: at the next boundary, or at once where it is paused (§5)."""
         transfer.fate = Fate.STOPPED
         self.wasted.append(transfer)
-        if self.host is not None and self.host.bringing(transfer.key) is transfer:
+        if self.host is not None and self._is_read(transfer):
             self.host.remove(transfer.key)
         for hop, link in enumerate(transfer.hops):
             self._withdraw_from(transfer, hop)

@@ -8,7 +8,7 @@ import simpy
 
 
 class Staging:
-    """Slots for chunks, as a SimPy container; speculative chunks hold half of them at most."""
+    """Slots for chunks (§7), as a SimPy container; speculative chunks hold half of them at most."""
 
     def __init__(self, env: simpy.Environment, slots: int, freed: Callable[[], None]) -> None:
         self.slots = simpy.Container(env, capacity=slots, init=slots)

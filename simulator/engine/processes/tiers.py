@@ -45,8 +45,8 @@ class Blocked(Container[int]):
 class Tier(Container[int]):
     """A caching tier; what it contains are the keys that have landed in it.
 
-    ``pools`` has each pool with its layers and versions (() for all). ``step`` is the index of the last demand
-    event. ``on_leave`` is told of each victim.
+    ``pools`` has each pool with its layers and versions (() for all). ``step`` is the index of the last
+    demand event. ``on_leave`` is told of each victim.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Tier(Container[int]):
     # -- the rule of space (§4.5) -------------------------------------------------------------------
 
     def victims(self, pool: Pool, n_bytes: int, shields: Collection[int] = NOBODY) -> Iterator[int]:
-        """Name victims, one after another, as long as ``n_bytes`` do not fit and somebody can go.
+        """Name victims, one by one, as long as ``n_bytes`` do not fit and somebody can go (§4.5).
 
         Blocked are pinned keys, entries in flight and shielded keys. Who asks lets each go, or stops.
         """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Fate(Enum):
-    """What is to become of a transfer's bytes; ``ONLY_READ`` and ``STOPPED`` are of removed prefetches (§5)."""
+    """What is to become of a transfer's bytes; all but the first are of prefetches that were removed (§5)."""
 
     GOES_ON = 0
     ONLY_READ = 1  # into tier 1, and nothing is forwarded
@@ -23,7 +23,7 @@ class Fate(Enum):
 class Transfer:
     """An expert (or activations, with key -1) on its way over one link, or two (§7).
 
-    ``due`` is the event that a prefetch is for; None for demand. ``kept``: it has a place in tier 0, in flight.
+    ``due`` is the event that a prefetch is for; None for demand. ``kept``: it has a place in tier 0.
     ``into_host``: in tier 1 likewise. ``staged``: each chunk needs a slot of host staging. ``asked``: tier 1
     was asked for space (a prefetch is then read ahead). ``waits_for`` is what brings its source into tier 1.
     """
