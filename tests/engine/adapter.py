@@ -15,16 +15,18 @@ from simulator.engine.tiers import Pool, Tier
 from simulator.engine.wire import wire
 
 from .scenario import Result, Scenario
-from .scripted import Costs, passes, policies, result, tiers
+from .scripted import Costs, passes, plain_policies, policies, result, tiers
 
 BY_EVENT = ("hits", "late", "fetched", "on_cpu", "found_in_dram")
 
 
 def run_engine(scenario: Scenario, *, merge: bool = False, observer: Observer | None = None) -> Result:
-    """Play the scenario on the player; ``merge`` allows the merged path, which keeps counts by pass only."""
+    """Play the scenario on the player; ``merge``: on the merged path, which keeps counts by pass only."""
     s = scenario
     of = tiers(s, Pool, Tier)
-    player = wire(s.machine, s.runtime, of, policies(s), Costs(s), s.script.n_versions)
+    player = wire(
+        s.machine, s.runtime, of, plain_policies() if merge else policies(s), Costs(s), s.script.n_versions
+    )  # fmt: skip
     n_events = len(s.passes) * s.n_layers
     by_event = {name: [0] * n_events for name in BY_EVENT}
 
@@ -36,8 +38,8 @@ def run_engine(scenario: Scenario, *, merge: bool = False, observer: Observer | 
 
     merged = None
     if merge:
-        if MergedPlayer.applies(player, s.machine, s.runtime, 1):
-            merged = MergedPlayer(player, s.machine, list(s.expert_bytes))
+        assert MergedPlayer.applies(player, s.machine, s.runtime, 1)
+        merged = MergedPlayer(player, s.machine, list(s.expert_bytes))
     else:
         player.watch = watch
     records: list[Record] = []

@@ -181,6 +181,19 @@ def policies(s: Scenario) -> PolicySet:
     return PolicySet(Refuses(s), Wishes(s), Versions(s), Places(s), Rewrites(s), order)
 
 
+def plain_policies() -> PolicySet:
+    """Return the policies of a run on demand, which the merged path asks for."""
+    chosen = {
+        "admission": "always",
+        "prefetch": "none",
+        "precision": "fixed",
+        "placement": "fetch",
+        "routing": "as-recorded",
+        "order": "as-routed",
+    }
+    return PolicySet(**{axis: create(axis, name) for axis, name in chosen.items()})  # type: ignore[arg-type]
+
+
 Made = tuple[int, Eviction, Sequence[int], tuple[int, ...]]
 
 

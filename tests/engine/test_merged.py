@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simulator.engine.plan import LinkPlan, MachinePlan, Overhead, RuntimePlan
 
 from .adapter import run_engine
-from .scenario import PassSpec, Scenario, Script
+from .scenario import PassSpec, Result, Scenario, Script
 from .strategies import all_launches, sometimes
 
 GB = 10**9
@@ -74,4 +74,14 @@ def test_merged_equals_general(scenario: Scenario, caches: dict[int, int]) -> No
         fetched=tuple(sum(general.fetched[i : i + n]) for i in range(0, len(general.fetched), n)),
         found_in_dram=merged.found_in_dram,  # by event in one, not kept in the other
     )
-    assert merged == per_pass
+    assert _shares_rounded(merged) == _shares_rounded(per_pass)
+
+
+def _shares_rounded(found: Result) -> Result:
+    """Round the weight of used experts: one path adds it by expert, the other by layer."""
+    return replace(
+        found,
+        passes=tuple(
+            replace(p, counts={name: round(n, 9) for name, n in p.counts.items()}) for p in found.passes
+        ),
+    )
