@@ -364,6 +364,13 @@ def test_tables_of_powershell_and_layers_in_names_alone(tmp_path: Path) -> None:
     assert import_trace(tmp_path / "w.csv", None, FOUR).n_tokens == 1
 
 
+@pytest.mark.parametrize("column", ["token_id", "position"])
+def test_numbers_beyond_32_bits_are_refused(tmp_path: Path, column: str) -> None:
+    record = {"layer": 0, "position": 1, "sequence": 0, "token_id": 7, "experts": [3, 1]} | {column: 2**40}
+    with pytest.raises(InputError, match=f"'{column}' goes from"):
+        load(tmp_path, lines(record), "r.jsonl")
+
+
 def test_a_folder_names_what_it_left(tmp_path: Path) -> None:
     others = ("a.json", "metrics.csv", "notes.md", "z.json")
     for name in others:

@@ -11,7 +11,7 @@ import numpy as np
 from simulator.errors import InputError
 from simulator.trace.core import Trace
 from simulator.trace.header import build_header
-from simulator.trace.importers.arrays import Row, dense_rows, weights_kind
+from simulator.trace.importers.arrays import Row, as_int32, dense_rows, weights_kind
 from simulator.trace.importers.generic import choose_phases, model_fields
 from simulator.trace.importers.limits import brief
 from simulator.trace.importers.options import ImportOptions, index_in_sequence
@@ -103,12 +103,12 @@ def read(path: Path, options: ImportOptions) -> Trace:
     experts, weights = dense_rows(rows, layers, where)
     experts = without_zero_rows(experts, options)
     check_recording(experts, layers, where)
-    sequence = np.array([key[0] for key in order], dtype=np.int32)
+    sequence = as_int32(np.array([key[0] for key in order], dtype=np.int64), "sequence", where)
     positions = np.array([key[2] for key in order], dtype=np.int64)
     restarted = len({key[:1] + key[2:] for key in order}) < len(order) or any(key[1] for key in order)
-    position = index_in_sequence(sequence) if restarted else positions.astype(np.int32)
+    position = index_in_sequence(sequence) if restarted else as_int32(positions, "position", where)
     phase, source = _phases(order, of_token, told.phases, options, sequence)
-    token_ids = [of_token[key].token_id for key in order]
+    token_ids = [token_id for key in order if (token_id := of_token[key].token_id) is not None]
     n_experts = options.n_experts or _fact(facts, "n_experts") or (len(columns.ids) if columns.wide else None)
     stated = _fact(facts, "top_k")
     if stated and stated != experts.shape[2]:
@@ -131,7 +131,9 @@ def read(path: Path, options: ImportOptions) -> Trace:
         phase,
         experts,
         weights if weighed else None,
-        token_id=None if None in token_ids else np.array(token_ids, dtype=np.int32),
+        token_id=as_int32(np.array(token_ids, dtype=np.int64), "token_id", where)
+        if len(token_ids) == len(order)
+        else None,
         source=where,
     )
 
