@@ -19,6 +19,7 @@ from policies.base import Context, Eviction
 from policies.registry import create
 from simulator.assemble.costs import Span
 from simulator.assemble.workload import Batch, Workload
+from simulator.engine import processes
 from simulator.engine.decide import PolicySet
 from simulator.engine.demand import Pass, PassCosts, Record
 from simulator.engine.merged import MergedPlayer
@@ -73,7 +74,7 @@ def trace(shape: Shape) -> Trace:
     )
 
 
-def simulation(shape: Shape, records: list[Record], *, merge: bool) -> Simulation:
+def simulation(shape: Shape, records: list[Record], *, merge: bool = False, by_simpy: bool = False) -> Any:
     """Return a run with a per-layer LRU of half the experts on one fixed-rate link."""
     machine = MachinePlan(("gpu", "cpu"), (LinkPlan("cpu_to_gpu", 1, 0, 25_000_000_000, latency_ns=10_000),))
     context = Context(shape.n_layers, shape.n_experts, shape.top_k, 1, 0)
@@ -82,11 +83,19 @@ def simulation(shape: Shape, records: list[Record], *, merge: bool) -> Simulatio
         policy = create("eviction", "lru")
         assert isinstance(policy, Eviction)
         policy.bind(context)
-        pools.append((Pool(shape.n_experts // 2 * EXPERT_BYTES, policy), [layer], ()))
-    top = Tier("gpu", pools, lambda _key: EXPERT_BYTES, shape.n_experts)
+        pools.append(
+            ((processes.Pool if by_simpy else Pool)(shape.n_experts // 2 * EXPERT_BYTES, policy), [layer], ())
+        )
+    kind: Any = processes.Tier if by_simpy else Tier
+    top = kind("gpu", pools, lambda _key: EXPERT_BYTES, shape.n_experts, 1)
     trivial = {"admission": "always", "prefetch": "none", "precision": "fixed", "placement": "fetch",
                "routing": "as-recorded", "order": "as-routed"}  # fmt: skip
     policies: dict[str, Any] = {axis: create(axis, name) for axis, name in trivial.items()}
+    if by_simpy:
+        return processes.Engine(
+            machine, RuntimePlan(), [top], PolicySet(**policies), Costs(shape), [],
+            lambda _p, record: records.append(record), lambda _capacity: None,
+        )  # fmt: skip
     player = wire(machine, RuntimePlan(), [top], PolicySet(**policies), Costs(shape))
     merged = MergedPlayer(player, machine, [EXPERT_BYTES] * shape.n_layers) if merge else None
     return Simulation(player, merged, [], lambda _p, record: records.append(record))
@@ -113,16 +122,16 @@ def timeouts_per_s(n: int = 300_000) -> float:
     return n / (time.perf_counter() - start)
 
 
-@pytest.mark.parametrize("path", ["merged", "general"])
+@pytest.mark.parametrize("path", ["merged", "general", "simpy"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name.split()[0])
 def test_layer_steps_per_second(shape: Shape, path: str, benchmark: Any) -> None:
     """Passes are made beforehand; what is timed is the engine."""
-    merge = path == "merged"
+    merge, by_simpy = path == "merged", path == "simpy"
     passes: list[Pass] = list(workload(shape))
 
-    def setup() -> tuple[tuple[Simulation], dict[str, Any]]:
+    def setup() -> tuple[tuple[Any], dict[str, Any]]:
         records.clear()
-        return (simulation(shape, records, merge=merge),), {}
+        return (simulation(shape, records, merge=merge, by_simpy=by_simpy),), {}
 
     records: list[Record] = []
     benchmark.pedantic(lambda s: s.run(passes), setup=setup, rounds=5 if merge else 2)

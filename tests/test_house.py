@@ -7,9 +7,7 @@ import pytest
 from tests.places import ROOT
 
 LONGEST = 500
-LONGER = {
-    "tests/engine/reference.py": "the second engine, which is read from top to bottom beside docs/timing.md",
-}
+LONGER: dict[str, str] = {}
 BESIDE_SIMULATOR = {
     "policies": "mirrors policies/",
     "laws": "what must hold whatever the system, over all rooms",

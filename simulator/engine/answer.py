@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
-
-EngineName = Literal["auto", "simpy"]
-"""Who plays: the SimPy model (``engine/processes/``), or the fastest that can; no result differs."""
 
 
 @dataclass(frozen=True, slots=True)

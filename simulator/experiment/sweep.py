@@ -8,13 +8,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from simulator.config.paths import anchored, key_of, short_paths, shown
 from simulator.config.yaml_file import Document, parse_yaml, validate_mapping
-from simulator.engine.answer import EngineName
 from simulator.errors import InputError
 from simulator.experiment.extends import inherit
 from simulator.experiment.points import NOT_SWEPT, first_point, points
@@ -23,6 +22,10 @@ from simulator.experiment.systems import with_system
 
 UNDECIDED = {"sweep", "tune", "figures", "description", "name"}
 """What an experiment says that changes nothing about a run."""
+
+
+EngineName = Literal["auto", "simpy"]
+"""Who plays: the SimPy model (``engine/processes/``), or the fastest that can; no result differs."""
 
 
 @dataclass(frozen=True, slots=True)

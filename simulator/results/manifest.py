@@ -14,7 +14,6 @@ from typing import Any
 
 import simulator
 from simulator import __version__
-from simulator.engine.answer import EngineName
 from simulator.results.summary import RunResult
 
 PACKAGES = ("simpy", "numpy", "pandas", "pyarrow", "pydantic", "matplotlib")
@@ -25,7 +24,7 @@ def provenance(
     runs: Sequence[RunResult],
     command: Sequence[str],
     started: datetime,
-    engine: EngineName = "auto",
+    engine: str = "player",
 ) -> dict[str, Any]:
     """Return the manifest: what ran, on what, from which files."""
     return {
@@ -36,7 +35,7 @@ def provenance(
         "inputs": sorted({f"{name}: {digest}" for run in runs for name, digest in run.inputs.items()}),
         "seeds": sorted({int(str(run.identity["seed"])) for run in runs}),
         "runs": len(runs),
-        "engine": "player" if engine == "auto" else engine,
+        "engine": engine,
         "command": list(command),
         "started_utc": started.isoformat(timespec="seconds"),
         "finished_utc": datetime.now(UTC).isoformat(timespec="seconds"),

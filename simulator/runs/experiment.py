@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 from simulator.config.paths import relative_to, short_names
 from simulator.config.yaml_file import Document, find_named, read_yaml
-from simulator.engine.answer import EngineName
 from simulator.errors import InputError, did_you_mean
-from simulator.experiment.sweep import RunSpec, expand
+from simulator.experiment.sweep import EngineName, RunSpec, expand
 from simulator.results.files import read_summary_rows, write_results
 from simulator.results.folder import check_output, fresh_folder, partial_folder
 from simulator.results.manifest import provenance
@@ -107,7 +106,8 @@ def run_experiment(
             _fill_in(runs)
             with fresh_folder(target, store.folder) as folder:
                 tables = [store.tables(run.digest) for run, _ in there]
-                about = provenance(whole, runs, how.command, started, how.engine)
+                engine = "player" if how.engine == "auto" else how.engine
+                about = provenance(whole, runs, how.command, started, engine)
                 write_results(folder, runs, tables, about)
                 drawn, missing, failed = _draw(folder, figures)
     drawn = [target / figure.relative_to(folder) for figure in drawn]
