@@ -67,14 +67,15 @@ def curve(
     from simulator.curve.curve import curve as counted
     from simulator.curve.sizes import expert_bytes
     from simulator.trace.find import find_trace
-    from simulator.trace.parquet import read_trace
+    from simulator.trace.footer import read_trace_header
 
     for target in (out, figure):
         if target is not None:
             check_target(target, force=force)
-    recorded = read_trace(find_trace(trace))
-    sizes, unit = expert_bytes(recorded.header, model, precision)
-    sought = parsed(capacities, sizes, recorded.header.n_experts)
+    recorded = find_trace(trace)
+    header = read_trace_header(recorded)
+    sizes, unit = expert_bytes(header, model, precision)
+    sought = parsed(capacities, sizes, header.n_experts)
     if not COMPILES:
         print(f"note: {NOTE}", file=sys.stderr)
     asked = Asked(

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from policies.base import Context, Eviction
 from policies.registry import check_needs, create
-from simulator.curve.events import Events, events_of
-from simulator.curve.kernel import LRU, POLICIES, play
-from simulator.curve.stack import distances, in_order
+from simulator.curve.events import Events, Ints, Source, blocks, events_of, header_of
+from simulator.curve.kernel import BELADY, LRU, POLICIES, Cache, play
+from simulator.curve.kernel import new as new_cache
+from simulator.curve.next_uses import first_after, next_uses
+from simulator.curve.stack import count
+from simulator.curve.stack import new as new_stack
 from simulator.engine import checked
 from simulator.engine.future import KnownFuture
 from simulator.engine.replay import Replay
 from simulator.errors import InputError
 from simulator.trace.core import Trace
+from simulator.trace.parquet import read_trace
 
 Evict = Literal["on_insert", "after_event"]
 Told = Callable[[int, int], None]
@@ -42,12 +46,26 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A trace, the bytes of an expert by layer, how the cache is divided, and when victims leave."""
+    """A trace or its file, bytes of an expert by layer, how the cache is divided, and when victims leave."""
 
-    trace: Trace
+    trace: Source
     sizes: Sequence[int]
     partition: Literal["global", "layer"] = "global"
     evict: Evict = "on_insert"
+
+
+Pools = list[tuple[int, list[int]]]
+
+
+class Count(NamedTuple):
+    """Lookups and hits, of those the ones that decode, bytes read, and how they were counted."""
+
+    lookups: int
+    hits: int
+    lookups_decode: int
+    hits_decode: int
+    read: int
+    method: str
 
 
 def curve(
@@ -56,103 +74,126 @@ def curve(
     """Return a point for each policy and capacity (bytes), in their order.
 
     ``policies`` are names of eviction policies, or lfu-surviving: LFU whose counts survive eviction. Built-in
-    ones that only rank run as kernels, on all cores; any other is replayed. Errors: InputError (a policy that
-    needs what the trace has not, or learns beforehand).
+    ones that only rank read the trace block by block, and count all sizes on all cores; any other is replayed
+    with the whole trace in memory. Errors: InputError (a policy that needs what the trace has not, or learns
+    beforehand; a file that is no trace).
     """
-    events = events_of(asked.trace)
     pools = [_pools(asked, capacity) for capacity in capacities]
-    whole, decoded = len(events.keys), int(np.diff(events.starts)[events.decode].sum())
     found: list[Point] = []
     for number, name in enumerate(policies):
         if told is not None:
             told(number, len(policies))
-        counts = _counts(name, asked, events, pools)
-        for capacity, (hits, hits_decode, read, method) in zip(capacities, counts, strict=True):
-            rate = hits / whole if whole else None
-            rate_decode = hits_decode / decoded if decoded else None
-            found.append(Point(name, capacity, rate, rate_decode, read, method))
+        for capacity, one in zip(capacities, _counts(name, asked, pools), strict=True):
+            rate = one.hits / one.lookups if one.lookups else None
+            rate_decode = one.hits_decode / one.lookups_decode if one.lookups_decode else None
+            found.append(Point(name, capacity, rate, rate_decode, one.read, one.method))
     return found
-
-
-Pools = list[tuple[int, list[int]]]
-Count = tuple[int, int, int, str]
 
 
 def _pools(asked: Asked, capacity: int) -> Pools:
     return checked.pools(create("partition", PARTITIONS[asked.partition]), capacity, list(asked.sizes))
 
 
-def _counts(name: str, asked: Asked, events: Events, pools: Sequence[Pools]) -> Iterator[Count]:
-    """Yield hits, hits that decode, bytes read and method for each capacity."""
+def _counts(name: str, asked: Asked, pools: Sequence[Pools]) -> list[Count]:
+    """Return what each capacity counts."""
     if name not in POLICIES:
-        yield from (_replayed(name, asked, events, one) for one in pools)
-        return
-    if POLICIES[name] == LRU and _is_a_stack(asked, events, pools):
-        yield from _by_stack(asked, events, pools)
-        return
+        return _replayed(name, asked, pools)
+    if POLICIES[name] == LRU and len(set(asked.sizes)) == 1:
+        return _by_stack(asked, pools)
+    return _by_kernel(POLICIES[name], asked, pools)
+
+
+def _by_kernel(policy: int, asked: Asked, pools: Sequence[Pools]) -> list[Count]:
+    """Play each capacity's cache, on all cores, through one block of the trace after another."""
+    n_experts = header_of(asked.trace).n_experts
     sizes = np.array(asked.sizes, dtype=np.int64)
-    due = events.next_uses() if name == "belady" else np.zeros(0, dtype=np.int64)
-
-    def at(one: Pools) -> Count:
-        capacity, of_layer = _arrays(one, len(sizes))
-        counts = play(
-            events.keys, events.starts, events.decode, due, sizes, of_layer, capacity, events.n_experts,
-            POLICIES[name], asked.evict == "after_event",
-        )  # fmt: skip
-        return int(counts[0]), int(counts[1]), int(counts[2]), "kernel"
-
+    of_layer = _of_layer(pools[0], len(sizes))
+    caches = [new_cache(of_layer, sizes, _capacity(one), n_experts) for one in pools]
+    after = first_after(blocks(asked.trace)) if policy == BELADY else None
+    lookups = np.zeros(2, dtype=np.int64)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        yield from threads.map(at, pools)
+        for number, block in enumerate(blocks(asked.trace)):
+            due = np.zeros(0, dtype=np.int64) if after is None else next_uses(block, after[number])
+            lookups += _lookups(block)
+
+            def on(cache: Cache, block: Events = block, due: Ints = due) -> None:
+                play(
+                    cache, block.keys, block.starts, block.decode, due, block.first, n_experts, policy,
+                    asked.evict == "after_event",
+                )  # fmt: skip
+
+            for _ in threads.map(on, caches):
+                pass
+    counts = [cache.counts.tolist() for cache in caches]
+    whole, decode = lookups.tolist()
+    return [Count(whole, hits, decode, some, read, "kernel") for _, hits, some, read in counts]
 
 
-def _arrays(pools: Pools, n_layers: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _lookups(block: Events) -> npt.NDArray[np.int64]:
+    counts = np.diff(block.starts)
+    return np.array([counts.sum(), counts[block.decode].sum()])
+
+
+def _by_stack(asked: Asked, pools: Sequence[Pools]) -> list[Count]:
+    """Count LRU at all capacities in one pass; those without room for a layer step by the kernel."""
+    n_experts, size = header_of(asked.trace).n_experts, asked.sizes[0]
+    of_layer = _of_layer(pools[0], len(asked.sizes))
+    stack = new_stack(of_layer, n_experts)
+    lookups = np.zeros(2, dtype=np.int64)
+    for block in blocks(asked.trace):
+        count(stack, block.keys, block.starts, block.decode, of_layer, n_experts)
+        lookups += _lookups(block)
+    below = stack.hits.cumsum(axis=2)
+    whole, decode = lookups.tolist()
+    found: dict[int, Count] = {}
+    for number, one in enumerate(pools):
+        slots = _capacity(one) // size
+        if (slots >= stack.most).all():
+            last = np.minimum(slots, below.shape[2]) - 1
+            rest, some = below[np.arange(len(slots)), :, last][slots > 0].sum(axis=0).tolist()
+            found[number] = Count(whole, rest + some, decode, some, (whole - rest - some) * size, "stack")
+    narrow = [number for number in range(len(pools)) if number not in found]
+    if narrow:
+        played = _by_kernel(LRU, asked, [pools[number] for number in narrow])
+        found.update(zip(narrow, played, strict=True))
+    return [found[number] for number in range(len(pools))]
+
+
+def _of_layer(pools: Pools, n_layers: int) -> npt.NDArray[np.int64]:
     of_layer = np.zeros(n_layers, dtype=np.int64)
     for number, (_, layers) in enumerate(pools):
         of_layer[layers] = number
-    return np.array([capacity for capacity, _ in pools], dtype=np.int64), of_layer
+    return of_layer
 
 
-def _is_a_stack(asked: Asked, events: Events, pools: Sequence[Pools]) -> bool:
-    """Return whether LRU's content is the top of one stack: one size of experts, and room for each step."""
-    size = asked.sizes[0]
-    if set(asked.sizes) != {size}:
-        return False
-    counts = np.diff(events.starts)
-    most = [int(counts[layer :: events.n_layers].max(initial=0)) for layer in range(events.n_layers)]
-    return all(
-        capacity // size >= max(most[layer] for layer in layers) for one in pools for capacity, layers in one
-    )
+def _capacity(pools: Pools) -> npt.NDArray[np.int64]:
+    return np.array([capacity for capacity, _ in pools], dtype=np.int64)
 
 
-def _by_stack(asked: Asked, events: Events, pools: Sequence[Pools]) -> Iterator[Count]:
-    size, n_keys = asked.sizes[0], events.n_layers * events.n_experts
-    _, of_layer = _arrays(pools[0], events.n_layers)
-    found = distances(events.keys, events.starts, of_layer, events.n_layers, n_keys, len(pools[0]))
-    pool = of_layer[events.keys // events.n_experts]
-    decode = np.repeat(events.decode, np.diff(events.starts))
-    parts = [
-        (in_order(found[pool == p]), in_order(found[(pool == p) & decode])) for p in range(len(pools[0]))
+def _replayed(name: str, asked: Asked, pools: Sequence[Pools]) -> list[Count]:
+    trace = asked.trace if isinstance(asked.trace, Trace) else read_trace(asked.trace)
+    events = events_of(trace)
+    whole, decode = _lookups(events).tolist()
+    return [
+        Count(whole, hits, decode, some, read, "replay")
+        for hits, some, read in (_replay(name, trace, asked, events, one) for one in pools)
     ]
-    for one in pools:
-        slots = [capacity // size for capacity, _ in one]
-        hits = sum(int(every.searchsorted(n)) for (every, _), n in zip(parts, slots, strict=True))
-        hits_decode = sum(int(some.searchsorted(n)) for (_, some), n in zip(parts, slots, strict=True))
-        yield hits, hits_decode, (len(found) - hits) * size, "stack"
 
 
-def _replayed(name: str, asked: Asked, events: Events, pools: Pools) -> Count:
-    header = asked.trace.header
+def _replay(name: str, trace: Trace, asked: Asked, events: Events, pools: Pools) -> tuple[int, int, int]:
+    """Return hits, hits that decode, and bytes read, as the engine's replay counts them."""
+    header = trace.header
     bounds = events.starts.tolist()
     steps = [events.keys[a:b].tolist() for a, b in pairwise(bounds)]
     first = create("eviction", name, "--policies")
     assert isinstance(first, Eviction)
-    check_needs(first, asked.trace, asked.trace.source or "trace")
+    check_needs(first, trace, trace.source or "trace")
     if first.learns_beforehand:
         raise InputError(
             "--policies", f"{name} learns beforehand", "compare it in an experiment, with a training_share"
         )
     future = KnownFuture(steps) if "future" in first.needs else None
-    context = Context(header.n_layers, header.n_experts, header.top_k, 1, 0, future=future, trace=asked.trace,
+    context = Context(header.n_layers, header.n_experts, header.top_k, 1, 0, future=future, trace=trace,
                       sizes=[list(asked.sizes)], model=header.model)  # fmt: skip
 
     def make() -> Eviction:
@@ -168,4 +209,4 @@ def _replayed(name: str, asked: Asked, events: Events, pools: Pools) -> Count:
         hits += n
         hits_decode += n if events.decode[index] else 0
         read += (len(keys) - n) * asked.sizes[layer]
-    return hits, hits_decode, read, "replay"
+    return hits, hits_decode, read

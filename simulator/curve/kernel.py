@@ -5,19 +5,69 @@ Policies are ranks: the key of the lowest rank leaves. A heap holds them; what i
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.curve.compiled import compiled
-from simulator.curve.events import NEVER
+from simulator.curve.next_uses import NEVER
 
 LRU, FIFO, LFU, LFU_SURVIVING, BELADY = range(5)
 POLICIES = {
     "lru": LRU, "fifo": FIFO, "lfu": LFU, "lfu-surviving": LFU_SURVIVING, "belady": BELADY,
 }  # fmt: skip
-CLOCK = 2**40
-"""More than any clock: a count times it, plus the clock, orders by count, then by age."""
+CLOCK = 2**36
+"""More than any clock: a count (below 2**27) times it, plus the clock, orders by count, then by age."""
+
+Ints = npt.NDArray[np.int64]
+
+
+class Cache(NamedTuple):
+    """A cache of P pools and K keys, between two steps. Ranks of -1 are of keys that have none.
+
+    ``of_layer`` [L] is each layer's pool, ``sizes`` [L] the bytes of its experts. ``capacity`` and ``used``
+    [P] are bytes. ``heap`` and ``heap_keys`` hold one heap after another: pool p's begins at
+    ``heap_start[p]`` and has ``heap_size[p]`` entries. ``rank``, ``uses``, ``resident`` and ``blocked`` (the
+    last step that did) are [K]. ``counts`` are the clock, hits, hits that decode, and bytes read.
+    """
+
+    of_layer: Ints
+    sizes: Ints
+    capacity: Ints
+    used: Ints
+    heap: Ints
+    heap_keys: npt.NDArray[np.int32]
+    heap_start: Ints
+    heap_size: Ints
+    rank: Ints
+    uses: Ints
+    resident: npt.NDArray[np.bool_]
+    blocked: Ints
+    held: Ints
+    counts: Ints
+
+
+def new(of_layer: Ints, sizes: Ints, capacity: Ints, n_experts: int) -> Cache:
+    """Return an empty cache."""
+    n_keys = len(sizes) * n_experts
+    room = 4 * n_experts * np.bincount(of_layer, minlength=len(capacity)) + 64
+    return Cache(
+        of_layer,
+        sizes,
+        capacity,
+        used=np.zeros(len(capacity), dtype=np.int64),
+        heap=np.empty(room.sum(), dtype=np.int64),
+        heap_keys=np.empty(room.sum(), dtype=np.int32),
+        heap_start=np.concatenate([[0], np.cumsum(room)]),
+        heap_size=np.zeros(len(capacity), dtype=np.int64),
+        rank=np.full(n_keys, -1, dtype=np.int64),
+        uses=np.zeros(n_keys, dtype=np.int64),
+        resident=np.zeros(n_keys, dtype=np.bool_),
+        blocked=np.full(n_keys, -1, dtype=np.int64),
+        held=np.empty(n_keys, dtype=np.int64),
+        counts=np.zeros(4, dtype=np.int64),
+    )
 
 
 @compiled
@@ -77,45 +127,52 @@ def first_out(heap: Any, heap_keys: Any, size: int, rank_of: Any, blocked: Any, 
 
 
 @compiled
+def leave(cache: Any, pool: int, h: Any, hk: Any, step: int, n_experts: int, survive: bool) -> bool:
+    """Make the pool's victim leave; return whether there was one that the step does not block."""
+    victim, cache.heap_size[pool] = first_out(
+        h, hk, cache.heap_size[pool], cache.rank, cache.blocked, step, cache.held
+    )
+    if victim < 0:
+        return False
+    cache.resident[victim] = False
+    cache.rank[victim] = -1
+    cache.used[pool] -= cache.sizes[victim // n_experts]
+    if not survive:
+        cache.uses[victim] = 0
+    return True
+
+
+@compiled
 def play(
+    cache: Any,
     keys: Any,
     starts: Any,
     decode: Any,
     next_use: Any,
-    sizes: Any,
-    pool_of_layer: Any,
-    capacity: Any,
+    begin: int,
     n_experts: int,
     policy: int,
     after_event: bool,
-) -> Any:
-    """Return hits, hits that decode, and bytes read, of one cache over all steps.
+) -> None:
+    """Play the steps of a block, the first of which is the run's step ``begin``.
 
-    ``sizes`` [L] are bytes of an expert, ``capacity`` [pools] bytes; ``next_use`` [N] is for Belady alone.
+    ``next_use`` [N] is for Belady alone.
     """
-    n_layers, n_pools = len(sizes), len(capacity)
-    n_keys = n_layers * n_experts
-    room = 8 * n_keys + 64
-    heap = np.empty((n_pools, room), dtype=np.int64)
-    heap_keys = np.empty((n_pools, room), dtype=np.int64)
-    heap_size = np.zeros(n_pools, dtype=np.int64)
-    rank_of = np.full(n_keys, -1, dtype=np.int64)
-    uses = np.zeros(n_keys, dtype=np.int64)
-    resident = np.zeros(n_keys, dtype=np.bool_)
-    blocked = np.full(n_keys, -1, dtype=np.int64)
-    held = np.empty(n_keys, dtype=np.int64)
-    used = np.zeros(n_pools, dtype=np.int64)
-    clock, hits, decoded, read = 0, 0, 0, 0
-    for step in range(len(starts) - 1):
-        first, last = starts[step], starts[step + 1]
-        layer = step % n_layers
-        pool, size = pool_of_layer[layer], sizes[layer]
-        h, hk = heap[pool], heap_keys[pool]
+    sizes, capacity, used, resident = cache.sizes, cache.capacity, cache.used, cache.resident
+    rank_of, uses, blocked, heap_size = cache.rank, cache.uses, cache.blocked, cache.heap_size
+    n_layers, n_keys, survive = len(sizes), len(rank_of), policy == LFU_SURVIVING
+    clock, hits, decoded, read = cache.counts
+    for index in range(len(starts) - 1):
+        first, last, step = starts[index], starts[index + 1], begin + index
+        layer = index % n_layers
+        pool, size = cache.of_layer[layer], sizes[layer]
+        low, high = cache.heap_start[pool], cache.heap_start[pool + 1]
+        h, hk = cache.heap[low:high], cache.heap_keys[low:high]
         for i in range(first, last):  # look up
             blocked[keys[i]] = step
             if resident[keys[i]]:
                 hits += 1
-                decoded += decode[step]
+                decoded += decode[index]
             else:
                 read += size
         for i in range(first, last):  # every use is told before anybody leaves
@@ -132,42 +189,27 @@ def play(
             if rank == rank_of[key]:
                 continue
             rank_of[key] = rank
-            if heap_size[pool] == room:  # most of it is out of date: made anew
+            if heap_size[pool] == high - low:  # most of it is out of date: made anew
                 heap_size[pool] = 0
                 for other in range(n_keys):
-                    if rank_of[other] >= 0 and pool_of_layer[other // n_experts] == pool and other != key:
+                    if rank_of[other] >= 0 and cache.of_layer[other // n_experts] == pool and other != key:
                         heap_size[pool] = push(h, hk, heap_size[pool], rank_of[other], other)
             heap_size[pool] = push(h, hk, heap_size[pool], rank, key)
         for i in range(first, last):  # make room for each; or take all in
-            key = keys[i]
-            if resident[key]:
+            if resident[keys[i]]:
                 continue
-            stuck = False
-            while not after_event and not stuck and capacity[pool] - used[pool] < size:
-                victim, heap_size[pool] = first_out(h, hk, heap_size[pool], rank_of, blocked, step, held)
-                stuck = victim < 0
-                if not stuck:
-                    resident[victim] = False
-                    rank_of[victim] = -1
-                    used[pool] -= sizes[victim // n_experts]
-                    if policy != LFU_SURVIVING:
-                        uses[victim] = 0
-            if not stuck:
-                resident[key] = True
+            there = True
+            while not after_event and there and capacity[pool] - used[pool] < size:
+                there = leave(cache, pool, h, hk, step, n_experts, survive)
+            if there:
+                resident[keys[i]] = True
                 used[pool] += size
-        stuck = False
-        while after_event and not stuck and used[pool] > capacity[pool]:
-            victim, heap_size[pool] = first_out(h, hk, heap_size[pool], rank_of, blocked, step, held)
-            stuck = victim < 0
-            if not stuck:
-                resident[victim] = False
-                rank_of[victim] = -1
-                used[pool] -= sizes[victim // n_experts]
-                if policy != LFU_SURVIVING:
-                    uses[victim] = 0
+        there = after_event and last > first  # a step without demand is no event
+        while there and used[pool] > capacity[pool]:
+            there = leave(cache, pool, h, hk, step, n_experts, survive)
         for i in range(first, last):
             if not resident[keys[i]]:  # streamed, not kept
                 rank_of[keys[i]] = -1
-                if policy != LFU_SURVIVING:
+                if not survive:
                     uses[keys[i]] = 0
-    return hits, decoded, read
+    cache.counts[0], cache.counts[1], cache.counts[2], cache.counts[3] = clock, hits, decoded, read

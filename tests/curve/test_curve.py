@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 import simulator as moesim
 from policies.base import Context, Eviction
 from policies.registry import create
+from simulator.curve import events
 from simulator.curve.capacities import capacities
 from simulator.curve.curve import Asked, Point, curve
-from simulator.curve.events import events_of
 from simulator.engine import checked
 from simulator.engine.future import KnownFuture
 from simulator.engine.replay import Replay
 from simulator.errors import InputError
 from simulator.trace.core import Trace, TraceHeader
+from simulator.trace.parquet import write_trace
 from simulator.trace.parts import take
 from tests.command_line import moesim as command
 
@@ -31,7 +32,9 @@ RANKED = ("lru", "fifo", "lfu", "lfu-surviving", "belady")
 SPEC: dict[str, Any] = {"lfu-surviving": {"name": "lfu", "survive_eviction": True}}
 
 
-def trace_of(ids: Any, n_experts: int, phases: Sequence[int] | None = None) -> Trace:
+def trace_of(
+    ids: Any, n_experts: int, phases: Sequence[int] | None = None, sequences: Sequence[int] | None = None
+) -> Trace:
     experts = np.array(ids, dtype=np.int16)
     t, n_layers, k = experts.shape
     header = TraceHeader(
@@ -40,13 +43,37 @@ def trace_of(ids: Any, n_experts: int, phases: Sequence[int] | None = None) -> T
     )  # fmt: skip
     order = np.arange(t, dtype=np.int32)
     phase = np.array(phases or [1] * t, dtype=np.uint8)
-    return Trace(header, np.zeros(t, dtype=np.int32), order, phase, experts)
+    return Trace(header, np.array(sequences or [0] * t, dtype=np.int32), order, phase, experts)
 
 
-def replayed(asked: Asked, policy: str, capacity: int) -> tuple[int, int]:
-    """Return hits and bytes read as the engine's replay counts them, with the policies' own classes."""
-    events, header = events_of(asked.trace), asked.trace.header
-    steps = [events.keys[a:b].tolist() for a, b in zip(events.starts[:-1], events.starts[1:], strict=True)]
+def steps_of(trace: Trace) -> tuple[list[list[int]], list[bool]]:
+    """Return the keys of each layer step, row by row in plain Python, and whether it decodes."""
+    passes: list[tuple[object, list[int]]] = []
+    for token in range(trace.n_tokens):
+        decodes = bool(trace.phase[token])
+        name = token if decodes else f"prompt {trace.sequence[token]}"
+        if not passes or passes[-1][0] != name:
+            passes.append((name, []))
+        passes[-1][1].append(token)
+    steps, decode = [], []
+    for _, tokens in passes:
+        for layer in range(trace.header.n_layers):
+            keys = [
+                layer * trace.header.n_experts + int(e)
+                for t in tokens
+                for e in trace.experts[t, layer]
+                if e >= 0
+            ]
+            steps.append(list(dict.fromkeys(reversed(keys)))[::-1])
+            decode.append(bool(trace.phase[tokens[0]]))
+    return steps, decode
+
+
+def replayed(asked: Asked, policy: str, capacity: int) -> tuple[float | None, float | None, int]:
+    """Return both hit rates and the bytes read of the engine's replay, with the policies' own classes."""
+    assert isinstance(asked.trace, Trace)
+    header = asked.trace.header
+    steps, decode = steps_of(asked.trace)
     context = Context(header.n_layers, header.n_experts, header.top_k, 1, 0, future=KnownFuture(steps))
 
     def make() -> Eviction:
@@ -56,38 +83,59 @@ def replayed(asked: Asked, policy: str, capacity: int) -> tuple[int, int]:
 
     partition = create("partition", {"global": "global", "layer": "per-layer"}[asked.partition])
     run = Replay(checked.pools(partition, capacity, list(asked.sizes)), list(asked.sizes), make, asked.evict)
-    hits = read = 0
+    hits, lookups, read = [0, 0], [0, 0], 0
     for index, keys in enumerate(steps):
         found = run.event(index, index % header.n_layers, keys)
-        hits += sum(found)
+        hits[decode[index]] += sum(found)
+        lookups[decode[index]] += len(keys)
         read += (len(keys) - sum(found)) * asked.sizes[index % header.n_layers]
-    return hits, read
+    rate = sum(hits) / sum(lookups) if sum(lookups) else None
+    return rate, hits[1] / lookups[1] if lookups[1] else None, read
 
 
 @st.composite
 def askeds(draw: st.DrawFn) -> Asked:
     n_layers, n_experts, k = draw(st.integers(1, 3)), draw(st.integers(2, 6)), draw(st.integers(1, 2))
-    row = st.permutations(range(n_experts)).map(lambda order: list(order[:k]))
+    chosen = st.permutations(range(n_experts)).map(lambda order: list(order[:k]))
+    row = st.one_of(chosen, chosen, chosen, st.just([-1] * k))
     ids = draw(st.lists(st.lists(row, min_size=n_layers, max_size=n_layers), min_size=1, max_size=12))
-    prompt = draw(st.integers(0, len(ids)))
+    second, *prompts = (draw(st.integers(0, len(ids))) for _ in range(3))  # two sequences, each with a prompt
+    lengths = second, len(ids) - second
+    phases = [int(i >= prompt) for n, prompt in zip(lengths, prompts, strict=True) for i in range(n)]
     sizes = draw(
         st.one_of(st.just([2] * n_layers), st.lists(st.integers(1, 4), min_size=n_layers, max_size=n_layers))
     )
     return Asked(
-        trace_of(ids, n_experts, [0] * prompt + [1] * (len(ids) - prompt)),
+        trace_of(ids, n_experts, phases, [0] * second + [1] * lengths[1]),
         sizes,
         draw(st.sampled_from(["global", "layer"])),
         draw(st.sampled_from(["on_insert", "after_event"])),
     )
 
 
-@settings(max_examples=150)
-@given(askeds(), st.lists(st.integers(1, 40), min_size=1, max_size=4, unique=True))
-def test_every_point_is_what_the_replay_counts(asked: Asked, sizes: list[int]) -> None:
-    lookups = len(events_of(asked.trace).keys)
-    for point in curve(asked, RANKED, sorted(sizes)):
-        hits, read = replayed(asked, point.policy, point.capacity_bytes)
-        assert (point.hit_rate, point.read_bytes) == (hits / lookups, read), (point, asked)
+@settings(max_examples=120)
+@given(
+    askeds(), st.lists(st.integers(1, 40), min_size=1, max_size=4, unique=True), st.sampled_from([1, 9, 400])
+)
+def test_every_point_is_what_the_replay_counts(asked: Asked, sizes: list[int], block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(events, "BLOCK", block)  # lookups: blocks end within prompts, too
+        points = curve(asked, RANKED, sorted(sizes))
+    for point in points:
+        counted = replayed(asked, point.policy, point.capacity_bytes)
+        assert (point.hit_rate, point.hit_rate_decode, point.read_bytes) == counted, (point, asked)
+
+
+def test_a_file_is_read_in_blocks_and_counts_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = take(moesim.read_trace("olmoe-mini"), slice(60))
+    write_trace(trace, tmp_path / "t.parquet")
+    policies = [*RANKED, "lfru"]
+    points = curve(Asked(trace, [2] * 16, "layer"), policies, [100, 900])
+    monkeypatch.setattr(events, "BLOCK", 16 * trace.header.top_k * 7)  # seven tokens
+    read = curve(Asked(tmp_path / "t.parquet", [2] * 16, "layer"), policies, [100, 900])
+    assert read == points
 
 
 def test_a_stack_by_hand() -> None:

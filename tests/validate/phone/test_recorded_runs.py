@@ -105,6 +105,19 @@ def test_every_recorded_flag_is_reproduced(traces: Path, name: str, policy: str)
     assert simulated == recorded_flags(name)
 
 
+@pytest.mark.parametrize(("name", "hits", "lookups"), [("qwen", 29_597, 39_526), ("gptoss", 2_066, 6_375)])
+def test_the_curve_has_the_hits_of_the_device(
+    traces: Path, tmp_path: Path, name: str, hits: int, lookups: int
+) -> None:
+    words = ["curve", str(traces / f"{name}.parquet"), "--policies", "lru", "--evict", "after-event"]
+    sizes = ["--capacities", f"{BUDGET[name]},30000MiB", "-o", str(tmp_path / "curve.csv")]
+    done = CliRunner().invoke(app, words + sizes)
+    assert done.exit_code == 0, (done.output, done.exception)
+    curve = pd.read_csv(tmp_path / "curve.csv").iloc[0]
+    assert curve["hit_rate"] == hits / lookups
+    assert curve["hit_rate_decode"] == run(traces, tmp_path / "out", name)["hit_rate_decode"]
+
+
 @pytest.mark.parametrize("name", BUDGET)
 def test_bytes_read_while_decoding_agree(traces: Path, tmp_path: Path, name: str) -> None:
     run(traces, tmp_path / "out", name)
