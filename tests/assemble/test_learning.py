@@ -275,7 +275,7 @@ def test_lists_say_who_learns_beforehand() -> None:
 
     systems, policies = listed("systems"), listed("policies")
     learn = {name for name, title in systems.items() if "training_share" in title}
-    assert learn == {"adapmoe", "edgemoe", "fiddler", "static-cpu-experts"}
+    assert learn == {"adapmoe", "edgemoe", "fiddler", "ktransformers", "static-cpu-experts"}
     assert "training_share" in policies["eviction: static-popularity"]
     assert "training_share" not in policies["eviction: lru"]
     assert set(AXES) == {name.partition(":")[0] for name in policies}
